@@ -1,0 +1,31 @@
+# The public commands. Each makes the environment first, in .venv, unless it is there already.
+PYTHON ?= $(firstword $(shell command -v python3.11) $(shell command -v python3.10) python3)
+PORT ?= 7861
+BIN := .venv/bin
+# A contended OpenMP pool is tens of times slower: sleep instead of spinning.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.PHONY: demo serve test bench lint
+demo: .venv/ready
+	$(BIN)/python -m minihost.demo
+
+serve: .venv/ready
+	$(BIN)/python -m minihost --port $(PORT)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+
+bench: .venv/ready
+	$(BIN)/python -m bench
+
+# torch and sdkit go by themselves: an open torch range downloads gigabytes, and sdkit asks for packages that nothing here uses.
+.venv/ready: minihost/requirements.txt minihost/constraints.txt tests/requirements.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c minihost/constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps stable-diffusion-sdkit==2.1.5
+	$(BIN)/pip install --quiet --disable-pip-version-check -c minihost/constraints.txt -r minihost/requirements.txt -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,1 @@
+"""The core of mixdiff: plans, mathematics and weights; it never imports the host or gradio."""

@@ -1,0 +1,56 @@
+"""Rectangles of latent cells, and the way from a plan's fractions to them."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+ALIGN = 8       # cells: the network halves three times
+ROUND = 6       # decimals of a cell: 1/3 of 24 cells is 8 cells, not 9
+
+
+@dataclass(frozen=True)
+class Box:
+    """Cells top <= y < bottom and left <= x < right of a canvas."""
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def of(self) -> tuple:
+        """The index of these cells in a tensor (..., height, width)."""
+        return (..., slice(self.top, self.bottom), slice(self.left, self.right))
+
+    def inside(self, outer: Box) -> Box:
+        """The same cells, counted from the corner of `outer`."""
+        return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+
+    def grown(self, height: int, width: int) -> Box:
+        """The crop that the network sees: sides grown to a multiple of 8 cells about the middle where a canvas of
+        height x width cells allows, else to the whole side."""
+        top, bottom = _grown(self.top, self.bottom, height)
+        left, right = _grown(self.left, self.right, width)
+        return Box(top, left, bottom, right)
+
+
+def latent_box(fractions: tuple[float, float, float, float] | None, height: int, width: int) -> Box:
+    """Fractions x0, y0, x1, y1 of a canvas of height x width cells, rounded outward to cells; None is the whole canvas."""
+    x0, y0, x1, y1 = fractions or (0.0, 0.0, 1.0, 1.0)
+    return Box(*(math.floor(round(f * n, ROUND)) for f, n in ((y0, height), (x0, width))),
+               *(math.ceil(round(f * n, ROUND)) for f, n in ((y1, height), (x1, width))))
+
+
+def _grown(start: int, end: int, length: int) -> tuple[int, int]:
+    wanted = -(-(end - start) // ALIGN) * ALIGN
+    if wanted >= length:
+        return 0, length
+    start = min(max(0, start - (wanted - (end - start)) // 2), length - wanted)
+    return start, start + wanted

@@ -1,0 +1,30 @@
+"""Text conditions by row: a tensor (rows, tokens, channels), or SDXL's dict of `crossattn` and `vector` (rows, channels)."""
+from __future__ import annotations
+
+from typing import Union
+
+import torch
+from torch import Tensor
+
+Cond = Union[Tensor, "dict[str, Tensor]"]
+
+
+def tokens(cond: Cond) -> int:
+    """Length of the text: 77 for each chunk of the prompt."""
+    return (cond["crossattn"] if isinstance(cond, dict) else cond).shape[1]
+
+
+def take(cond: Cond, rows: list[int]) -> Cond:
+    """These rows, in this order."""
+    if isinstance(cond, dict):
+        return {key: value[rows] for key, value in cond.items()}
+    return cond[rows]
+
+
+def cat(conds: list[Cond]) -> Cond:
+    """All rows of all of them; their texts have one length."""
+    if len(conds) == 1:
+        return conds[0]
+    if isinstance(conds[0], dict):
+        return {key: torch.cat([c[key] for c in conds]) for key in conds[0]}
+    return torch.cat(conds)

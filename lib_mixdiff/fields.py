@@ -1,0 +1,436 @@
+"""What the fields of a plan may hold: every kind reads (and checks), writes and describes values; its bounds stand once."""
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from lib_mixdiff.errors import LONGEST, PlanError, inside
+
+LIST_MAX = 256  # items
+DECIMALS = 12  # kept of a number: programs that add fractions miss 1 by 2e-16
+
+
+class Kind:
+    """What a field may hold: values of `types`, `noun` in words; `wanted` completes "use ..."."""
+
+    types: tuple[type, ...]
+    noun: str
+    wanted: str
+
+    def fits(self, value: object) -> bool:
+        """Whether it is one of these, bounds aside. To Python true is an integer, not to JSON."""
+        return isinstance(value, self.types) and (bool in self.types or not isinstance(value, bool))
+
+    def read(self, value: object) -> Any:
+        """The value as the dataclass holds it, from JSON or from itself; PlanError where it breaks a rule."""
+        if not self.fits(value):
+            raise self.refusal(value, f"is not {self.noun}")
+        return self.checked(value)
+
+    def checked(self, value: Any) -> Any:
+        return value
+
+    def write(self, value: Any, defaults: bool) -> Any:
+        """The value as JSON."""
+        return value
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        """JSON Schema, draft 2020-12; those of objects go into defs."""
+        raise NotImplementedError
+
+    def refusal(self, value: object, problem: str) -> PlanError:
+        return PlanError("", value, f"use {self.wanted}", "{value} " + problem)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    low: float
+    high: float | None
+
+    types, noun = (int, float), "a number"
+
+    @property
+    def wanted(self) -> str:
+        if self.low == self.high:
+            return str(self.low)
+        return self.noun + (f" of at least {self.low}" if self.high is None else f" from {self.low} to {self.high}")
+
+    def fits(self, value: object) -> bool:
+        return super().fits(value) and value == value  # not NaN
+
+    def checked(self, value: float) -> float:
+        return float(self.bounded(round(value, DECIMALS) if isinstance(value, float) else value))
+
+    def bounded(self, value: float) -> float:
+        if value < self.low:
+            raise self.refusal(value, "is too small")
+        if self.high is not None and value > self.high:
+            raise self.refusal(value, "is too large")
+        return value
+
+    def write(self, value: float, defaults: bool) -> float:
+        return int(value) if value == int(value) else value  # as JavaScript writes it
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"type": "number", "minimum": self.low} | ({} if self.high is None else {"maximum": self.high})
+
+
+@dataclass(frozen=True)
+class Integer(Number):
+    """Takes 3.0 as well: some programs know only floats."""
+
+    high: int | None = None
+    step: int = 1
+
+    @property
+    def noun(self) -> str:
+        return "an integer" if self.step == 1 else f"a multiple of {self.step}"
+
+    def checked(self, value: float) -> int:
+        if self.bounded(value) % self.step != 0:  # infinity leaves NaN
+            raise self.refusal(value, f"is not {self.noun}")
+        return int(value)
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return super().schema(defs) | {"type": "integer"} | ({} if self.step == 1 else {"multipleOf": self.step})
+
+
+class Switch(Kind):
+    types, noun, wanted = (bool,), "true or false", "true or false"
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"type": "boolean"}
+
+
+class Off(Switch):
+    """Only false."""
+
+    noun = wanted = "false"
+
+    def fits(self, value: object) -> bool:
+        return value is False
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"const": False}
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    low: int = 0  # characters; from 1 on it is not blank
+    high: int | None = None
+    unless: str | None = None
+    noun: str = "text"
+
+    types = (str,)
+
+    @property
+    def wanted(self) -> str:
+        size = f" of {self.low} to {self.high} characters" if self.high else ""
+        blank = " that is not blank" if self.low and not self.high and self.noun == Text.noun else ""
+        return self.noun + size + blank + (f', but not "{self.unless}"' if self.unless else "")
+
+    def checked(self, value: str) -> str:
+        if self.low and not value.strip():
+            raise self.refusal(value, "is blank")
+        if self.high and len(value) > self.high:
+            raise self.refusal(value, f"has {len(value)} characters")
+        if value == self.unless:
+            raise self.refusal(value, "is taken")
+        return value
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        rules = {"pattern": r"\S" if self.low else None, "maxLength": self.high, "not": self.unless and {"const": self.unless}}
+        return {"type": "string"} | {name: rule for name, rule in rules.items() if rule}
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    values: tuple[str, ...]
+
+    types, noun = (str,), "text"
+
+    @property
+    def wanted(self) -> str:
+        return "one of " + ", ".join(self.values)
+
+    def checked(self, value: str) -> str:
+        if value not in self.values:
+            near = nearest(value, self.values)
+            raise PlanError("", value, f"use {near} ({self.wanted})" if near else f"use {self.wanted}", "{value} is unknown")
+        return value
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"enum": list(self.values)}
+
+
+class Image(Kind):
+    """Only the syntax; whether it can be decoded, or is stored here, shows later."""
+
+    types, noun = (str,), "an image"
+    wanted = "base64 of a PNG, a data: URI of a PNG, JPEG or WEBP, or sha256:<64 hex digits> of one stored here; no URL, no path"
+    by_hash = r"sha256:[0-9a-fA-F]{64}"
+    by_value = r"(?:iVBORw0KGgo|data:image/(?:png|jpeg|webp);base64,)[A-Za-z0-9+/]+={0,2}"  # iVBO...: a PNG's first bytes
+
+    def checked(self, value: str) -> str:
+        if re.fullmatch(self.by_hash, value):
+            return value.lower()
+        if not re.fullmatch(self.by_value, value) or (len(value) - value.find(",") - 1) % 4:
+            raise self.refusal(value, f"is not {self.noun}")
+        return value
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"type": "string", "pattern": f"^(?:{self.by_hash}|{self.by_value})$"}
+
+
+@dataclass(frozen=True)
+class List(Kind):
+    """Items of one kind; where they have names, these differ."""
+
+    kind: Kind
+    low: int = 0  # items
+    high: int = LIST_MAX
+
+    types, noun = (list, tuple), "a list"
+
+    @property
+    def wanted(self) -> str:
+        return f"a list of {f'{self.low} to' if self.low else 'at most'} {self.high} items"
+
+    def checked(self, value: list | tuple) -> tuple:
+        if not self.low <= len(value) <= self.high:
+            raise self.refusal(value, f"has {len(value)} items")
+        items, names = [], set()
+        for index, item in enumerate(value):
+            with inside(index):
+                items.append(self.kind.read(item))
+                name = getattr(items[-1], "name", None)
+                if name in names:
+                    raise PlanError("name", name, "use another name, or null", "{value} is already taken")
+            names |= {name} - {None}
+        return tuple(items)
+
+    def write(self, value: tuple, defaults: bool) -> list:
+        return [self.kind.write(item, defaults) for item in value]
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"type": "array", "items": self.kind.schema(defs), "minItems": self.low, "maxItems": self.high}
+
+
+class Array(List):
+    """One item for each of names, for example [width, height]; judged as a whole."""
+
+    def __init__(self, kind: Kind, *names: str):
+        super().__init__(kind, len(names), len(names))
+        object.__setattr__(self, "names", names)
+
+    @property
+    def wanted(self) -> str:
+        return f"[{', '.join(self.names)}], each {self.kind.wanted}"
+
+    def checked(self, value: list | tuple) -> tuple:
+        try:
+            return super().checked(value)
+        except PlanError:
+            raise self.refusal(value, "does not fit") from None
+
+
+class Box(Array):
+    """In fractions of the canvas."""
+
+    def __init__(self) -> None:
+        super().__init__(Number(0, 1), "x0", "y0", "x1", "y1")
+
+    @property
+    def wanted(self) -> str:
+        return super().wanted + " (fractions of the canvas), with x0 < x1 and y0 < y1"
+
+    def checked(self, value: list | tuple) -> tuple[float, float, float, float]:
+        x0, y0, x1, y1 = super().checked(value)
+        if x0 >= x1 or y0 >= y1:
+            raise self.refusal(value, "is empty")
+        return x0, y0, x1, y1
+
+
+class JsonObject(Mapping):
+    """A JSON object that nobody can change."""
+
+    def __init__(self, value: Mapping):
+        self.text = json.dumps(dict(value), sort_keys=True, allow_nan=False)
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self.text)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(json.loads(self.text))
+
+    def __len__(self) -> int:
+        return len(json.loads(self.text))
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self))
+
+    def __repr__(self) -> str:
+        return f"JsonObject({self.text})"
+
+
+class Json(Kind):
+    types, noun, wanted = (dict, JsonObject), "an object", "a JSON object"
+
+    def checked(self, value: Mapping) -> JsonObject:
+        try:
+            return JsonObject(value)
+        except (ValueError, TypeError):  # NaN, a set
+            raise self.refusal(value, "is not JSON") from None
+
+    def write(self, value: JsonObject, defaults: bool) -> dict:
+        return dict(value)
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"type": "object"}
+
+
+@dataclass(frozen=True)
+class Object(Kind):
+    """A record. `of` is called late: records may hold themselves."""
+
+    of: Callable[[], type[Record]]
+
+    noun = "an object"
+
+    @property
+    def wanted(self) -> str:
+        return "{" + (", ".join(f'"{name}": ...' for name in self.of().required()) or "...") + "}"
+
+    def fits(self, value: object) -> bool:
+        return type(value) is self.of() or (isinstance(value, dict) and value.keys() >= set(self.of().required()))
+
+    def read(self, value: object) -> Record:
+        return value if type(value) is self.of() else self.of().from_dict(value)
+
+    def write(self, value: Record, defaults: bool) -> dict:
+        return value.to_dict(defaults)
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return self.of().schema(defs)
+
+
+@dataclass(frozen=True)
+class Either(Kind):
+    """One of several kinds; objects are told apart by their required keys. `of` is called late."""
+
+    of: Callable[[], tuple[Kind, ...]]
+
+    @property
+    def wanted(self) -> str:
+        return " or ".join(kind.wanted for kind in self.of())
+
+    def fits(self, value: object) -> bool:
+        return any(kind.fits(value) for kind in self.of())
+
+    def kind(self, value: object) -> Kind:
+        return next(kind for kind in self.of() if kind.fits(value))
+
+    def read(self, value: object) -> Any:
+        if not self.fits(value):
+            raise self.refusal(value, "does not fit")
+        return self.kind(value).read(value)
+
+    def write(self, value: Any, defaults: bool) -> Any:
+        return self.kind(value).write(value, defaults)
+
+    def schema(self, defs: dict[str, dict]) -> dict:
+        return {"anyOf": [kind.schema(defs) for kind in self.of()]}
+
+
+def key(kind: Kind, default: Any = MISSING, about: str = "") -> Any:
+    """A field of a record: required where it has no default, open to null where the default is None."""
+    return field(default=default, metadata={"kind": kind, "about": about})
+
+
+def choice(*values: str, about: str = "") -> Any:
+    """A field that holds one of values, by default the first."""
+    return key(Choice(values), values[0], about)
+
+
+class Record:
+    """An object of the plan: a frozen dataclass whose fields are made by `key`, checked where it is made."""
+
+    @classmethod
+    @cache
+    def keyed(cls) -> dict[str, Field]:
+        """The one ordered list of fields, by JSON key; `from_` is Python for "from"."""
+        return {each.name.rstrip("_"): each for each in fields(cls)}
+
+    @classmethod
+    def required(cls) -> list[str]:
+        return [name for name, each in cls.keyed().items() if each.default is MISSING]
+
+    def __post_init__(self) -> None:
+        for name, each in self.keyed().items():
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            with inside(name):
+                object.__setattr__(self, each.name, each.metadata["kind"].read(value))
+        self.check()
+
+    def check(self) -> None:
+        """What no field can know alone; PlanError."""
+
+    @classmethod
+    def refuse_unknown(cls, value: Mapping) -> None:
+        known = cls.keyed()
+        for name in value:
+            if name not in known:
+                near = nearest(name, known)
+                remedy = f'use "{near}"' if near else f"leave it out; the keys here are {', '.join(known)}"
+                raise PlanError("", value[name], remedy, "there is no such key").within(str(name))
+
+    @classmethod
+    def from_dict(cls, value: dict) -> Record:
+        """From JSON's object; PlanError where it breaks a rule."""
+        if not isinstance(value, dict):
+            raise Object(lambda: cls).refusal(value, "is not an object")
+        cls.refuse_unknown(value)
+        for name in cls.required():
+            if name not in value:
+                raise PlanError(name, None, f"add {cls.keyed()[name].metadata['kind'].wanted}", "this key is required")
+        return cls(**{each.name: value[name] for name, each in cls.keyed().items() if name in value})
+
+    def to_dict(self, defaults: bool = True) -> dict:
+        """As JSON's object; without defaults, what equals its default is left out."""
+        written = {}
+        for name, each in self.keyed().items():
+            value = getattr(self, each.name)
+            if defaults or value != each.default:
+                written[name] = None if value is None else each.metadata["kind"].write(value, defaults)
+        return written
+
+    @classmethod
+    def schema(cls, defs: dict[str, dict]) -> dict:
+        """A reference to its JSON Schema, which is in defs then."""
+        if cls.__name__ not in defs:
+            described = defs[cls.__name__] = {"type": "object", "description": cls.__doc__}  # first, for a record inside itself
+            described["properties"] = {name: property_schema(each, defs) for name, each in cls.keyed().items()}
+            described |= {"required": cls.required(), "additionalProperties": False}
+        return {"$ref": f"#/$defs/{cls.__name__}"}
+
+
+def property_schema(each: Field, defs: dict[str, dict]) -> dict:
+    kind, default, about = each.metadata["kind"], each.default, each.metadata["about"]
+    schema = kind.schema(defs)
+    if default is None:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    if default is not MISSING:
+        schema = schema | {"default": default if default is None else kind.write(default, True)}
+    return schema | {"description": about} if about else schema
+
+
+def nearest(value: object, known: Iterable[str]) -> str | None:
+    """The one that was probably meant; 0.7 tells promt from prompt, but not hires from tiles."""
+    return next(iter(difflib.get_close_matches(str(value)[:LONGEST].lower(), known, 1, 0.7)), None)

@@ -1,0 +1,29 @@
+"""What is refused by name, because it is not built yet or cannot work."""
+from __future__ import annotations
+
+from modules import processing, shared
+
+from lib_mixdiff.errors import PlanError
+from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.plan import Plan, Region
+
+NOT_YET = "{value} is understood, but not built yet"
+
+
+def refuse(plan: Plan, p: Job) -> None:
+    """PlanError where this job, or a part of the plan, cannot be had."""
+    for kind, found, remedy in (
+            ("img2img", not isinstance(p, processing.StableDiffusionProcessingTxt2Img), "use txt2img"),
+            ("a hires pass", getattr(p, "enable_hr", False), "switch Hires. fix off"),
+            ("a refiner", getattr(p, "refiner_checkpoint_info", None) is not None, "switch the refiner off"),
+            ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings")):
+        if found:
+            raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
+    neutral, plain = Plan(), Region()
+    for key in ("model", "canvas", "tiles", "guides", "paint", "amdm", "hires"):
+        if getattr(plan, key) != getattr(neutral, key):
+            raise PlanError(key, getattr(plan, key), "leave the key out of the plan", NOT_YET)
+    for index, region in enumerate(plan.regions):
+        for key in ("mask", "seed", "range", "model", "coords", "control_units"):
+            if region.enabled and getattr(region, key) != getattr(plain, key):
+                raise PlanError(f"regions[{index}].{key}", getattr(region, key), "leave the key out of the region", NOT_YET)

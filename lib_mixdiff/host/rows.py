@@ -1,0 +1,94 @@
+"""The rows seam: a module in the place of the denoiser's `model_wrap` that answers the host's rows with a mosaic."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from lib_mixdiff.conds import Cond
+from lib_mixdiff.host.protocols import Denoiser
+from lib_mixdiff.mosaic import Mosaic
+
+
+class Rows(nn.Module):
+    """Delegates all that it does not know to `inner`, the host's wrapper of the network (`sigmas` is read from it).
+
+    `error`: what went wrong in a callback, where the host would only log it; raised at the next network call or the run's end.
+    """
+
+    def __init__(self, inner: nn.Module, mosaic: Mosaic) -> None:
+        super().__init__()
+        self.inner, self.mosaic = inner, mosaic
+        self.error: Exception | None = None
+        self.host_calls = 0                     # in this step
+
+    def __getattr__(self, name: str):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def start(self) -> None:
+        """A step begins."""
+        self.host_calls = 0
+        self.mosaic.start()
+
+    def forward(self, x: Tensor, sigma: Tensor, cond: dict, **kwargs) -> Tensor:
+        """x (rows, channels, h, w), sigma (rows,) or the timestep, and the host's cond dict, as its samplers call `inner`."""
+        self.check()
+        self.host_calls += 1
+        text, image_key, image = split(cond)
+
+        def network(x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
+            return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
+
+        return self.mosaic.predict(network, x, sigma, text, image)
+
+    def finish(self, x: Tensor) -> None:
+        """Writes the step's rows into x (conds + images, channels, h, w), where they are not there already."""
+        if self.host_calls > 1 or not self.mosaic.whole:
+            x.copy_(self.mosaic.rows())
+
+    @contextmanager
+    def keeping_errors(self) -> Iterator[None]:
+        """For callbacks."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def answering(denoiser: Denoiser, mosaic: Mosaic) -> Iterator[Rows]:
+    """The denoiser's network is the mosaic inside the block."""
+    rows = Rows(denoiser.inner_model, mosaic)
+    denoiser.model_wrap = rows
+    try:
+        yield rows
+    finally:
+        if denoiser.model_wrap is rows:
+            denoiser.model_wrap = rows.inner
+
+
+def split(cond: dict) -> tuple[Cond, str | None, Tensor | None]:
+    """The host's cond dict: text, the image condition's key (`c_concat` or `c_adm`), and that condition."""
+    image_key = next((key for key in ("c_concat", "c_adm") if key in cond), None)
+    image = cond[image_key] if image_key else None
+    if isinstance(image, list):
+        image = image[0]
+    if "c_crossattn" in cond:
+        return cond["c_crossattn"][0], image_key, image
+    return {key: value for key, value in cond.items() if key != image_key}, image_key, image
+
+
+def joined(text: Cond, image_key: str | None, image: Tensor | None) -> dict:
+    """The inverse of `split`."""
+    whole = dict(text) if isinstance(text, dict) else {"c_crossattn": [text]}
+    if image_key is not None:
+        whole[image_key] = [image] if image_key == "c_concat" else image
+    return whole

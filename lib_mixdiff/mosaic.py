@@ -1,0 +1,176 @@
+"""Mixture of Diffusers below guidance: many denoisers on one canvas, in the rows that the host asks of one network.
+
+The host asks for rows: for each image its conds (the parts of an `AND` prompt), then each image's uncond. A mosaic answers
+with rows from which the host's own sum makes the mixture of the *guided* predictions (Mixture of Diffusers, eq. 15 and 16).
+With o_r the members' shares, s_r their guidance scales, s the host's, a_rk and C_rk a member's AND weights and predictions,
+U_r its uncond, b_j the weights of the host's rows:
+
+    U = sum_r o_r U_r,    G = sum_r o_r (s_r / s) sum_k a_rk (C_rk - U_r),    row j = U + G b_j / sum_j b_j^2
+
+since then U + s sum_j b_j (row j - U) = U + s G. Where the host asks for no uncond it takes C_0 + sum_k a_k (C_k - C_0) of
+its rows for the picture, so every row is that of each member, mixed. Predictions may be x0, eps or v: all are mixed alike.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib_mixdiff.boxes import Box
+from lib_mixdiff.conds import Cond, cat, take, tokens
+
+# (x, sigma, text, image) -> prediction: all by row, x and prediction (rows, channels, height, width)
+Network = Callable[[Tensor, Tensor, Cond, "Tensor | None"], Tensor]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an `AND` prompt: its weight, and its text of one row. No text: the host's own row."""
+    weight: float
+    text: Cond | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A denoiser of the canvas: where, how much, and what it is told. Without `parts` or `uncond`, what the host's rows say."""
+    crop: Box                       # what the network sees
+    share: Tensor                   # (crop height, crop width), o_r
+    guidance: float = 1.0           # s_r / s
+    parts: tuple[Part, ...] | None = None
+    uncond: Cond | None = None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One row through the network for one member: its text (None: the host's row), and what its prediction adds where."""
+    row: int                        # the host's row from which x, sigma and image are taken
+    crop: Box
+    text: Cond | None
+    slot: int                       # 0: conds, 1: unconds
+    weights: Tensor                 # (2, 1, crop height, crop width): of (gC, N) or (U, gU)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Pieces of one size and text length that go through the network at once."""
+    pieces: tuple[_Piece, ...]
+    text: Cond | None               # of all, where none is the host's
+
+
+class Mosaic:
+    """The members' mixture for one sampling run.
+
+    `and_weights` are b_j: for each image of the batch the weights of its conds. Every step: `start()`, then `predict` for
+    the host's rows in their order, in one call or several; after several, `rows()` holds what belongs into all of them.
+    """
+
+    def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]]) -> None:
+        self.and_weights = [list(weights) for weights in and_weights]
+        self.conds = sum(map(len, self.and_weights))
+        self.calls = 0                          # of the network, over the run
+        self._size = max(m.crop.bottom for m in members), max(m.crop.right for m in members)
+        self._pieces: list[list[_Piece]] = []   # by the host's row
+        self._image: list[int] = []             # of the host's row
+        for image, weights in enumerate(self.and_weights):
+            first = len(self._pieces)
+            for k in range(len(weights)):
+                self._pieces.append([p for m in members for p in _cond_pieces(m, weights, first, k)])
+                self._image.append(image)
+        for image, weights in enumerate(self.and_weights):
+            self._pieces.append([_uncond_piece(m, weights, len(self._pieces)) for m in members])
+            self._image.append(image)
+        self._batches: dict[tuple[int, int, int], list[_Batch]] = {}
+        self._sums: Tensor | None = None        # (2 slots, 2, images, channels, height, width): gC, N and U, gU
+        self.start()
+
+    def start(self) -> None:
+        """A step begins: the next call brings the first row."""
+        self._next = 0
+        if self._sums is not None:
+            self._sums.zero_()
+
+    def predict(self, network: Network, x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
+        """The next rows, in x's dtype: final if these are all of the step's, else the best that is known by now.
+        RuntimeError if more rows come than the run has."""
+        first, last = self._next, self._next + x.shape[0]
+        if last > len(self._pieces):
+            raise RuntimeError("the network was asked for more rows than the job has: another extension calls it by itself, "
+                               "which mixdiff cannot tell from the job's own calls; disable one of the two")
+        if self._sums is None:
+            self._sums = torch.zeros(2, 2, len(self.and_weights), *x.shape[1:], dtype=torch.float32, device=x.device)
+            self._pieces = [[_Piece(p.row, p.crop, p.text, p.slot, p.weights.to(x.device)) for p in row] for row in self._pieces]
+        self._next = last
+        for batch in self._batches_of(first, last, tokens(text), cells=x.shape[0] * x.shape[2] * x.shape[3]):
+            rows = [p.row - first for p in batch.pieces]
+            crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
+            prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
+            self.calls += 1
+            for one, piece in zip(prediction.unsqueeze(1), batch.pieces):       # (1, channels, height, width)
+                self._sums[(piece.slot, slice(None), self._image[piece.row], *piece.crop.of)].addcmul_(piece.weights, one)
+        return self.rows()[first:last].to(x.dtype)
+
+    def rows(self) -> Tensor:
+        """Every row of the step, (conds + images, channels, height, width), float32."""
+        (guided, neutral), (uncond, guided_uncond) = self._sums
+        rows = []
+        asked_uncond = self._next == len(self._pieces)
+        for image, weights in enumerate(self.and_weights):
+            total = sum(b * b for b in weights)
+            for b in weights:
+                rows.append(uncond[image] + (guided[image] - guided_uncond[image]) * (b / total if total else 0.0)
+                            if asked_uncond else neutral[image])
+        return torch.stack([*rows, *(uncond if self._next > self.conds else neutral)])
+
+    @property
+    def whole(self) -> bool:
+        """Whether the step's rows were all asked for, so that `predict` has returned them as they should be if it was one call."""
+        return self._next == len(self._pieces)
+
+    def _batches_of(self, first: int, last: int, length: int, cells: int) -> list[_Batch]:
+        """The pieces of these rows in batches of one size and text length, none larger than the host's own call."""
+        key = (first, last, length)
+        if key not in self._batches:
+            groups: dict[tuple, list[_Piece]] = {}
+            for piece in (p for row in self._pieces[first:last] for p in row):
+                size = piece.crop.height, piece.crop.width
+                groups.setdefault((size, length if piece.text is None else tokens(piece.text)), []).append(piece)
+            self._batches[key] = [
+                _Batch(tuple(part), cat([p.text for p in part]) if all(p.text is not None for p in part) else None)
+                for ((height, width), _), group in groups.items()
+                for most in [max(1, cells // (height * width))]
+                for part in (group[i:i + most] for i in range(0, len(group), most))]
+        return self._batches[key]
+
+
+def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> list[_Piece]:
+    """What `member` evaluates when the host asks for cond `k` of an image whose conds start at row `first`."""
+    if member.parts is None:
+        parts = [(k, Part(b)) for b in weights][k:k + 1]
+    else:
+        parts = list(enumerate(member.parts)) if k == 0 else []
+    total = sum(weights if member.parts is None else (p.weight for p in member.parts))
+    return [_Piece(first + k, member.crop, part.text, 0,
+                   torch.stack([member.share * (member.guidance * part.weight),
+                                member.share * (part.weight + (1 - total if i == 0 else 0))])[:, None])
+            for i, part in parts]
+
+
+def _uncond_piece(member: Member, weights: list[float], row: int) -> _Piece:
+    total = sum(weights if member.parts is None else (p.weight for p in member.parts))
+    return _Piece(row, member.crop, member.uncond, 1,
+                  torch.stack([member.share, member.share * (member.guidance * total)])[:, None])
+
+
+def _texts(batch: _Batch, host: Cond, rows: list[int]) -> Cond:
+    if batch.text is not None:
+        return batch.text
+    return cat([take(host, [row]) if p.text is None else p.text for p, row in zip(batch.pieces, rows)])
+
+
+def _images(image: Tensor | None, x: Tensor, pieces: Sequence[_Piece], rows: list[int]) -> Tensor | None:
+    """The image condition by row, cropped where it has the canvas's size."""
+    if image is None or image.ndim != 4 or image.shape[-2:] != x.shape[-2:]:
+        return None if image is None else image[rows]
+    return torch.cat([image[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, pieces)])

@@ -1,0 +1,415 @@
+"""The plan: the one configuration that page, API, infotext, XYZ plot and presets speak. Public, versioned."""
+# ruff: noqa: RUF009  (each call below makes a dataclass field)
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.fields import (
+    Array,
+    Box,
+    Either,
+    Image,
+    Integer,
+    Json,
+    JsonObject,
+    List,
+    Number,
+    Object,
+    Off,
+    Record,
+    Switch,
+    Text,
+    choice,
+    key,
+)
+
+VERSION = 1
+DEEPEST = 64  # objects and lists inside each other
+SIDE = Integer(64, 16384, step=8)  # px of a canvas, whole latent cells
+TILE_PX = (64, 4096)
+OVERLAP = Integer(0, TILE_PX[1] - 1)  # px
+OVERLAPS = (OVERLAP, Array(OVERLAP, "x", "y"))
+
+UNITS = {  # from and to of "always"
+    "timestep": (1000, 0),  # the network's timestep + 1
+    "sigma": (1_000_000, 0),  # far above any schedule's first, zero terminal SNR (4518) included
+    "steps": (0, 1),  # step index / steps of the pass
+}
+MASK = "spans the whole canvas, white = in, grey = in part"
+FIRST_PASS_ONLY = {"canvas", "hires"}
+WINDOWS = ("gaussian", "constant", "quartic")  # all with peak 1
+
+# what several records hold
+name_key = partial(key, Text(1, 80, unless="base"), None, "unique in its list")
+enabled_key = partial(key, Switch(), True)
+prompt_key = partial(key, Text(), None, "null = this pass's own")
+cfg_scale_key = partial(key, Number(1, 100), None, "null = this pass's own")
+seed_key = partial(key, Integer(-1, 2**32 - 1), None, "null = the job's noise, -1 = random, else image k of the job uses seed + k")
+control_units_key = partial(key, List(Integer(0)), None, "ControlNet's, from 0; null = all units, [] = none")
+weight_key = partial(key, Number(0, 1000), 1.0)
+eta_key = partial(key, Number(0, 100), 0.3, "length of the correction toward the model's own mean, at 512 x 512")
+box_key = partial(key, Box(), None, "fractions of the canvas; null = the mask's bounds, else the whole canvas")
+strength_key = partial(key, Number(0, 10))
+image_key = partial(key, Image())
+range_key = partial(key, Object(lambda: Range), None, "null = always")
+CHECKPOINT = Text(1, noun="the title, name or hash of a checkpoint")
+model_key = partial(key, Either(lambda: MODEL), None)
+
+
+class Version(Integer):
+    """The only one so far; a newer plan may hold what this code would leave out."""
+
+    def checked(self, value: float) -> int:
+        if value > self.high:
+            raise PlanError("", value, "update mixdiff to use it", "{value} was made by a newer mixdiff")
+        return super().checked(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range(Record):
+    """When something acts. Timestep and sigma fall, active while from >= now > to; steps rise, active while from <= now < to."""
+
+    unit: str = choice(*UNITS)
+    from_: float = key(Number(0, max(map(max, UNITS.values()))), None, "null = from the beginning")
+    to: float = key(Number(0, max(map(max, UNITS.values()))), None, "null = to the end")
+
+    def check(self) -> None:
+        first, last = UNITS[self.unit]
+        for field, end in (("from_", first), ("to", last)):
+            value = getattr(self, field)
+            with inside(field.rstrip("_")):
+                object.__setattr__(self, field, Number(*sorted(UNITS[self.unit])).read(end if value is None else value))
+        if (self.to - self.from_) * (last - first) <= 0:
+            side = "below" if last < first else "above"
+            raise PlanError("to", self.to, f'use a number {side} "from", which is {self.from_:g}', "{value} leaves no time")
+
+    def overlaps(self, other: Range) -> bool:
+        """Whether both are active at once; false where the units differ, for that depends on the schedule."""
+        mine, theirs = sorted((self.from_, self.to)), sorted((other.from_, other.to))
+        return self.unit == other.unit and max(mine[0], theirs[0]) < min(mine[1], theirs[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert(Record):
+    """One checkpoint of a stack, for one interval of the noise."""
+
+    model: Model = model_key(about="null = the loaded one")
+    range: Range | None = range_key()
+    text_encoder: str = choice("own", "loaded", about="which one encodes the prompts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts(Record):
+    """eDiff-I's stack: one checkpoint per interval of the noise, the loaded one in the gaps."""
+
+    experts: tuple[Expert, ...] = key(List(Object(lambda: Expert), 1))
+
+    def check(self) -> None:
+        for index, expert in enumerate(self.experts):
+            for earlier in range(index):
+                other = self.experts[earlier].range
+                if expert.range is None or other is None or expert.range.overlaps(other):
+                    value = expert.range and expert.range.to_dict()
+                    raise PlanError("range", value, "let one end where the other begins",
+                                    f"{{value}} overlaps the range of experts[{earlier}]").within(index).within("experts")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregation(Record):
+    """Which models AFA runs together and how it makes one of them."""
+
+    aggregator: str | None = key(Text(1), None, "file of the trained weights; modes full and last only")
+    models: tuple[str, ...] = key(List(CHECKPOINT, 1))
+    mode: str = choice("full", "blocks", "last", "noise", "merge", "saliency")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Afa(Record):
+    """Adaptive feature aggregation: several models as one U-Net."""
+
+    afa: Aggregation = key(Object(lambda: Aggregation))
+
+
+Model = str | Experts | Afa | None
+MODEL = (CHECKPOINT, Object(lambda: Experts), Object(lambda: Afa))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base(Record):
+    """The job's own prompt, which fills what no region covers."""
+
+    share: float = key(Number(0, 1), 0.0, "its share inside regions")
+    feather: int = key(Integer(0, 4096), 64, "px of the first pass, scales with the pass")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles(Record):
+    """Pieces that the network sees one at a time; px of the pass at hand."""
+
+    width: int | None = key(Integer(*TILE_PX), None, "px; null = the model's native size")
+    height: int | None = key(Integer(*TILE_PX), None, "px; null = the model's native size")
+    overlap: int | tuple[int, int] | None = key(Either(lambda: OVERLAPS), None, "px, one or [x, y]; null = a quarter of the tile")
+    window: str = choice(*WINDOWS)
+    grid: str = choice("fixed", "shifted")
+    coords: str = choice("canvas", "own", about="SDXL: crop coordinates of the canvas, or of its own picture")
+    batch: int | None = key(Integer(1), None, "tiles in one network call; null = from the settings")
+
+    def check(self) -> None:
+        both = self.overlap if isinstance(self.overlap, tuple) else (self.overlap, self.overlap)
+        for overlap, side, name in zip(both, (self.width, self.height), ("width", "height")):
+            if overlap is not None and side is not None and overlap >= side:
+                remedy = f"use less than the tile's {name}, which is {side}"
+                raise PlanError("overlap", self.overlap, remedy, "{value} is too large")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region(Record):
+    """A part of the canvas with a prompt, a model and a noise of its own."""
+
+    name: str | None = name_key()
+    enabled: bool = enabled_key()
+    box: tuple[float, float, float, float] | None = box_key()
+    mask: str | None = image_key(None, MASK)
+    prompt: str | None = prompt_key()
+    negative_prompt: str | None = prompt_key()
+    cfg_scale: float | None = cfg_scale_key()
+    seed: int | None = seed_key()
+    weight: float = weight_key()
+    window: str = choice(*WINDOWS)
+    range: Range | None = range_key()
+    model: Model = model_key(about="null = the canvas's model")
+    coords: str = choice("own", "canvas", about="SDXL: crop coordinates of its own picture, or of the canvas")
+    control_units: tuple[int, ...] | None = control_units_key()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide(Record):
+    """An image that the canvas follows inside a box while the noise is high."""
+
+    name: str | None = name_key()
+    enabled: bool = enabled_key()
+    image: str = image_key(about="PNG")
+    box: tuple[float, float, float, float] | None = box_key()
+    mask: str | None = image_key(None, MASK)
+    fit: str = choice("cover", "contain", "stretch")
+    strength: float = key(Number(0, 1), 0.6, "holds while timestep > (1 - strength) * 1000; higher = closer to the image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrase(Record):
+    """Words of a prompt and where they belong."""
+
+    phrase: str = key(Text(1))
+    mask: str = image_key(about=MASK)
+    strength: float = strength_key(1.0, "times that of paint")
+    in_: tuple[str, ...] | None = key(List(Text(1), 1), None, 'null = wherever it occurs, or "base" and names of regions')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paint(Record):
+    """Paint with words: cross-attention biased to the phrases' masks."""
+
+    strength: float = strength_key(0.4, "times that of each phrase")
+    scale: str = choice("max", "std")
+    range: Range | None = range_key()
+    phrases: tuple[Phrase, ...] = key(List(Object(lambda: Phrase)), ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan(Record):
+    """What the plan of one AMDM model may hold."""
+
+    v: int = key(Version(VERSION, VERSION), VERSION)
+    model: Model = model_key(about="null = the loaded one")
+    base: Base = key(Object(lambda: Base), Base())
+    tiles: Tiles | None = key(Object(lambda: Tiles), None, "null = the whole canvas at once")
+    regions: tuple[Region, ...] = key(List(Object(lambda: Region)), ())
+    guides: tuple[Guide, ...] = key(List(Object(lambda: Guide)), (), "a later one lies on top")
+    paint: Paint = key(Object(lambda: Paint), Paint())
+
+    def check(self) -> None:
+        on = [index for index, region in enumerate(self.regions) if region.enabled]
+        if on and not any(self.regions[index].weight for index in on):
+            raise no_weight("every enabled region").within(on[0]).within("regions")
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether it asks for nothing, so that generation can step aside."""
+        acting = any(each.enabled for each in self.regions + self.guides)
+        return not (acting or self.model or self.tiles or self.paint.phrases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmdmModel(Record):
+    """One of AMDM's models beside the main one."""
+
+    name: str | None = name_key()
+    weight: float = weight_key()
+    eta: float = eta_key()
+    seed: int | None = seed_key()
+    prompt: str | None = prompt_key()
+    negative_prompt: str | None = prompt_key()
+    cfg_scale: float | None = cfg_scale_key()
+    control_units: tuple[int, ...] | None = control_units_key()
+    plan: ModelPlan = key(Object(lambda: ModelPlan), ModelPlan(), "its own: no amdm, hires, canvas, ui")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amdm(Record):
+    """Several guided models whose latents are mixed on the sphere, the first steps long."""
+
+    steps: int | None = key(Integer(0), None, "at most the pass's; null = 40 % of them, rounded")
+    weight: float = weight_key(about="of the main model")
+    eta: float = eta_key()
+    mix: str = choice("slerp", "lerp", "average")
+    models: tuple[AmdmModel, ...] = key(List(Object(lambda: AmdmModel), 1))
+
+    def check(self) -> None:
+        if not any(each.weight for each in (self, *self.models)):
+            raise no_weight("every model, the main one included")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(ModelPlan):
+    """All that mixdiff is asked for in one job."""
+
+    canvas: tuple[int, int] | None = key(Array(SIDE, "width", "height"), None, "px of the first pass; null = the job's")
+    amdm: Amdm | None = key(Object(lambda: Amdm), None)
+    hires: JsonObject | bool = key(Either(lambda: (Json(), Off())), JsonObject({}), "merge patch (RFC 7396); false = plain pass")
+    ui: JsonObject = key(Json(), JsonObject({}), "the editor's own: kept, never read")
+
+    @classmethod
+    def from_dict(cls, value: dict | str) -> Plan:
+        """From JSON's object or its text; PlanError where it breaks a rule."""
+        return super().from_dict(decoded(value))
+
+    def to_dict(self, defaults: bool = True) -> dict:
+        return {"v": self.v} | super().to_dict(defaults)
+
+    @classmethod
+    def salvage(cls, value: object) -> tuple[Plan, list[str]]:
+        """What is understood of a pasted plan, and a sentence for each thing that had to be left out."""
+        left, gone = [], []
+        try:
+            value = copy.deepcopy(decoded(value))
+        except PlanError as error:
+            return cls(), [str(error)]
+        while True:
+            try:
+                return cls.from_dict(value), left
+            except PlanError as error:
+                away = leave_out(value, error.path)
+                error.path = as_pasted(error.path, gone)
+                left.append(str(error))
+                if not away:
+                    return cls(), left
+                gone.append(away)
+
+    def check(self) -> None:
+        super().check()
+        if not self.hires:
+            return
+        with inside("hires"):
+            self.refuse_unknown(self.hires)  # with null, too, which a merge would take without a word
+            for name in FIRST_PASS_ONLY & set(self.hires):
+                raise PlanError(name, self.hires[name], "leave it out", "the hires pass has none of its own")
+            self.for_hires()
+
+    def for_hires(self) -> Plan | None:
+        """The hires pass's own; None where that pass is plain. The canvas is the first pass's."""
+        if self.hires is False:
+            return None
+        whole = {name: value for name, value in self.to_dict().items() if name not in FIRST_PASS_ONLY}
+        return Plan.from_dict(merged(whole, dict(self.hires)))
+
+    @property
+    def is_neutral(self) -> bool:
+        if self.canvas or self.amdm or not super().is_neutral:
+            return False
+        return not self.hires or self.for_hires().is_neutral
+
+
+def schema() -> dict:
+    """JSON Schema of a plan, draft 2020-12. What ties several fields together is checked by from_dict alone."""
+    defs: dict[str, dict] = {}
+    whole = Plan.schema(defs)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mixdiff plan"} | whole | {"$defs": defs}
+
+
+def no_weight(of: str) -> PlanError:
+    return PlanError("weight", 0, "use a number above 0 for at least one", f"{{value}} is the weight of {of}")
+
+
+def decoded(value: object) -> Any:
+    """JSON out of its text, strictly: no key twice, no NaN. Blank text asks for nothing; what is not text stays."""
+    def unique(pairs: list[tuple[str, Any]]) -> dict:
+        found = {}
+        for name, each in pairs:
+            if name in found:
+                raise PlanError("", each, "keep one of them", "this key stands twice in one object").within(name)
+            found[name] = each
+        return found
+
+    def no_number(word: str) -> None:
+        raise PlanError("", value, "use a number in its place", f"{{value}} holds {word}")
+
+    try:
+        if isinstance(value, str):
+            value = json.loads(value, object_pairs_hook=unique, parse_constant=no_number) if value.strip() else {}
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise PlanError("", value, "correct it there", f"{{value}} is not JSON at {place} ({error.msg})") from None
+    except (ValueError, RecursionError):  # an integer of 5000 digits; 1000 lists inside each other
+        raise PlanError("", value, "use shorter numbers and fewer levels", "{value} is too much") from None
+    if is_deeper(value, DEEPEST):
+        raise PlanError("", value, f"use at most {DEEPEST} objects and lists inside each other", "{value} is too deep")
+    return value
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """JSON merge patch, RFC 7396."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    inside: Iterable = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return levels < 0 or any(is_deeper(each, levels - 1) for each in inside)
+
+
+def leave_out(value: Any, path: list[str | int]) -> list[str | int]:
+    """Deletes what lies at path, or the last of its parents that there is; returns what was deleted."""
+    way, homes = [], [value]
+    for step in path:
+        home = homes[-1]
+        there = home if isinstance(home, dict) else range(len(home)) if isinstance(home, list) else ()
+        if step not in there:
+            break
+        way.append(step)
+        homes.append(home[step])
+    if way:
+        del homes[-2][way[-1]]
+    return way
+
+
+def as_pasted(path: list[str | int], gone: list[list[str | int]]) -> list[str | int]:
+    """The path before the items that are gone left their lists."""
+    path = list(path)
+    for *home, index in reversed(gone):
+        at = len(home)
+        if isinstance(index, int) and path[:at] == home and len(path) > at and path[at] >= index:
+            path[at] += 1
+    return path

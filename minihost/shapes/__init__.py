@@ -1,0 +1,1 @@
+"""The shapes world: coloured shapes on a plain background, where composition can be measured."""

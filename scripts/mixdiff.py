@@ -1,0 +1,47 @@
+"""mixdiff for the AUTOMATIC1111 Stable Diffusion WebUI: the always-on script. The work is done in lib_mixdiff."""
+import gradio as gr
+from modules import script_callbacks, scripts
+
+from lib_mixdiff.host.run import Run, infotext, step_done
+
+PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
+
+
+class Script(scripts.Script):
+    def title(self):
+        return "mixdiff"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        with gr.Accordion("mixdiff", open=False, elem_id=self.elem_id("mixdiff")):
+            enabled = gr.Checkbox(False, label="Enable", elem_id=self.elem_id("mixdiff_enabled"))
+            plan = gr.Textbox("", label="Plan (JSON)", lines=8, placeholder=PLACEHOLDER, elem_id=self.elem_id("mixdiff_plan"))
+        self.infotext_fields = [(enabled, lambda found: "mixdiff" in found), (plan, "mixdiff")]
+        self.paste_field_names = ["mixdiff"]
+        return [enabled, plan]
+
+    def process(self, p, *args):
+        if (line := infotext(args)) is not None:
+            p.extra_generation_params["mixdiff"] = line
+
+    def process_batch(self, p, *args, **kwargs):
+        Run.begin(p, args)
+
+    def process_before_every_sampling(self, p, *args, x, c, **kwargs):
+        if (run := Run.of(p)) is not None:
+            run.before_sampling(p, x, c)
+
+
+def on_cfg_denoiser(params):
+    if (run := Run.of(params.denoiser.p)) is not None:
+        run.step(params.text_cond.shape)
+
+
+def on_cfg_denoised(params):
+    step_done(params.inner_model, params.x)
+
+
+script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
+script_callbacks.on_cfg_denoised(on_cfg_denoised)

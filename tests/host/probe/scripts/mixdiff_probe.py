@@ -1,0 +1,189 @@
+"""A test's eyes and hands inside the host: records a job's final latents and network calls, and makes things go wrong.
+
+An extension of its own, for the embedded host and for a WebUI. `alwayson_scripts: {"mixdiff-probe": {"args": [{...}]}}` with
+`fault: {"at": AT, "kind": KIND, "call": n}`. Everything hangs on objects of the one run, or takes itself away when it fires.
+"""
+import base64
+import hashlib
+import json
+import sys
+
+import gradio as gr
+import torch
+from modules import processing, script_callbacks, scripts, sd_samplers_common, shared
+
+last = {}
+faults = {}
+
+
+def raised(kind):
+    if kind == "error":
+        raise ZeroDivisionError("probe")
+    if kind == "memory":
+        raise torch.cuda.OutOfMemoryError("probe: out of memory")
+    if kind == "recursion":
+        raise RecursionError("probe")
+    if kind == "interrupt":
+        shared.state.interrupt()
+
+
+class once:
+    """Counts calls and fires at one of them."""
+
+    def __init__(self, fault):
+        self.kind, self.left = fault["kind"], fault.get("call", 0)
+
+    def due(self):
+        self.left -= 1
+        return self.left == -1
+
+
+def in_network(wrap, fault):
+    """`wrap` is the host's own wrapper of the network, new for every run, inside whatever mixdiff puts around it."""
+    when = once(fault)
+
+    def before(module, args):
+        if when.due():
+            raised(when.kind)
+            when.nan = when.kind == "nan"
+
+    def after(module, args, output):
+        return torch.full_like(output, float("nan")) if getattr(when, "nan", False) else output
+
+    wrap.register_forward_pre_hook(before)
+    wrap.register_forward_hook(after)
+
+
+def in_text_encoder(fault):
+    when = once(fault)
+
+    def before(module, args):
+        if when.due():
+            handle.remove()
+            raised(when.kind)
+
+    handle = shared.sd_model.cond_stage_model.register_forward_pre_hook(before) if hasattr(shared.sd_model, "cond_stage_model") \
+        else shared.sd_model.conditioner.register_forward_pre_hook(before)
+
+
+def in_method(owner, name, fault):
+    """The next calls of a method of one of mixdiff's own classes; itself again afterwards."""
+    plain, when = getattr(owner, name), once(fault)
+
+    def method(*args, **kwargs):
+        if when.due():
+            setattr(owner, name, plain)
+            raised(when.kind)
+        return plain(*args, **kwargs)
+
+    setattr(owner, name, method)
+
+
+class Script(scripts.Script):
+    def title(self):
+        return "mixdiff-probe"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        return [gr.Textbox("", visible=False, elem_id=self.elem_id("mixdiff_probe"))]
+
+    def process(self, p, wanted):
+        last.clear()
+        faults.clear()
+        if isinstance(wanted, dict):
+            faults.update(wanted.get("fault") or {})
+            last.update(calls=[], latents=[])
+
+    def process_before_every_sampling(self, p, wanted, **kwargs):
+        if not isinstance(wanted, dict):
+            return
+        calls = last["calls"]
+        p.sampler.model_wrap.register_forward_pre_hook(lambda module, args: calls.append(list(args[0].shape)))
+        at = faults.get("at")
+        if at == "network":
+            in_network(p.sampler.model_wrap, faults)
+        elif at == "text encoder":
+            in_text_encoder(faults)
+        elif at == "hook":
+            raised(faults["kind"])
+        elif at == "loop":
+            when, plain = once(faults), p.sampler.callback_state
+
+            def callback_state(d):
+                if when.due():
+                    raised(when.kind)
+                return plain(d)
+            p.sampler.callback_state = callback_state
+        elif at and at.startswith("mixdiff."):
+            _, module, owner, name = at.split(".")
+            in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, faults)
+
+    def post_sample(self, p, ps, wanted):
+        if isinstance(wanted, dict):
+            last["latents"].append(ps.samples.float().cpu())
+
+
+def callback(at):
+    def act(params):
+        if faults.get("at") == at:
+            faults["call"] = faults.get("call", 0) - 1
+            if faults["call"] == -1:
+                raised(faults["kind"])
+                if faults["kind"] == "nan":
+                    params.x.fill_(float("nan"))
+    return act
+
+
+script_callbacks.on_cfg_denoiser(callback("on_cfg_denoiser"))
+script_callbacks.on_cfg_denoised(callback("on_cfg_denoised"))
+script_callbacks.on_cfg_after_cfg(callback("on_cfg_after_cfg"))
+
+
+def digest(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()[:16]
+
+
+def names(thing):
+    return {key: type(value).__name__ for key, value in vars(thing).items()}
+
+
+def state():
+    """What a run could have left behind, by name: digests of the attributes of every module of the model, of weights, callback
+    lists, classes and modules of the host, options, and the state of the job."""
+    model = shared.sd_model
+    weights = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        weights.update(key.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+                       if value.numel() else key.encode())
+    classes = [processing.StableDiffusionProcessingTxt2Img, processing.StableDiffusionProcessing, sd_samplers_common.Sampler,
+               *{c for m in model.modules() for c in type(m).__mro__ if c.__module__ not in ("builtins", "abc")}]
+    hosts = [m for name, m in sorted(sys.modules.items()) if name.startswith("modules.") and m is not None]
+    return {
+        "model": digest([(name, type(m).__name__, names(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in model.named_modules()]),
+        "weights": weights.hexdigest()[:16],
+        "callbacks": {kind: [f"{c.script.rsplit('/', 1)[-1]}:{c.callback.__name__}" for c in registered]
+                      for kind, registered in script_callbacks.callback_map.items() if registered},
+        "classes": digest(sorted((c.__module__, c.__qualname__, key, id(value)) for c in classes for key, value in vars(c).items()
+                                 if callable(value))),
+        "modules": digest(sorted((m.__name__, key, id(value)) for m in hosts for key, value in vars(m).items() if callable(value))),
+        "library": digest(sorted((name, key, id(value)) for name, m in sys.modules.items() if name.startswith("lib_mixdiff")
+                                 for c in vars(m).values() if isinstance(c, type) for key, value in vars(c).items() if callable(value))),
+        "options": digest(dict(shared.opts.data)),
+        "job": {key: getattr(shared.state, key) for key in ("interrupted", "skipped", "job", "job_count")},
+    }
+
+
+def routes(demo, app):
+    @app.get("/mixdiff-probe/state")
+    def get_state():
+        return state()
+
+    @app.get("/mixdiff-probe/last")
+    def get_last():
+        return {"calls": last.get("calls", []), "latents": [
+            {"shape": list(t.shape), "data": base64.b64encode(t.contiguous().numpy().tobytes()).decode()} for t in last.get("latents", [])]}
+
+
+script_callbacks.on_app_started(routes)

@@ -1,0 +1,62 @@
+"""The fault harness: after whatever goes wrong, the host is as it would be had mixdiff not been there.
+
+Seam x method x fault. The baseline of each is the same exception without mixdiff, since the host leaves traces of its own.
+"""
+from __future__ import annotations
+
+import pytest
+
+from tests.host.test_regions import LEFT_RIGHT
+
+METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
+           "no region's own": {"regions": [{}]}}
+RAISES = {"error": "ZeroDivisionError", "memory": "OutOfMemoryError"}
+# (where, what, at which call, what the user gets with mixdiff): None is a picture, a name is that exception with status 500
+HOSTS = [
+    *[("network", kind, call, name) for kind, name in RAISES.items() for call in (0, 1)],
+    ("network", "nan", 0, "NansException"), ("network", "nan", 1, "NansException"), ("network", "interrupt", 1, None),
+    ("loop", "error", 1, "ZeroDivisionError"), ("loop", "memory", 0, "OutOfMemoryError"), ("loop", "interrupt", 1, None),
+    ("hook", "error", 0, None), ("on_cfg_denoiser", "error", 1, None), ("on_cfg_denoised", "error", 1, None),
+    ("on_cfg_after_cfg", "error", 1, None), ("on_cfg_denoiser", "interrupt", 1, None),
+]
+# what can break inside mixdiff, which the baseline has not: the user gets the error, never a picture without the regions
+OURS = [
+    *[("text encoder", kind, 0, name) for kind, name in RAISES.items()],
+    *[(f"mixdiff.mosaic.Mosaic.{method}", kind, call, name) for method in ("start", "predict", "rows") for kind, name in RAISES.items()
+      for call in (0, 1)],
+    ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
+    ("network", "recursion", 1, "RuntimeError"),
+]
+
+
+def go(host, at, kind, call, plan):
+    return host.txt2img(plan, probe={"fault": {"at": at, "kind": kind, "call": call}}, steps=4, negative_prompt="a blue cross, " * 30)
+
+
+@pytest.fixture
+def plain(host):
+    """The plain job's picture and the host's state before."""
+    return host.txt2img().body["images"], host.state()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("at, kind, call, name", HOSTS)
+def test_after_a_fault_of_the_host_all_is_as_without_mixdiff(host, plain, method, at, kind, call, name):
+    baseline = go(host, at, kind, call, None)
+    without = host.state()
+    answer = go(host, at, kind, call, METHODS[method])
+    assert host.state() == without
+    assert (answer.status, answer.body.get("error")) == (baseline.status, baseline.body.get("error"))
+    assert answer.body.get("error") == name
+    assert host.txt2img().body["images"] == plain[0]
+    assert {**host.state(), "job": None} == {**plain[1], "job": None}
+
+
+@pytest.mark.parametrize("at, kind, call, name", OURS)
+def test_after_a_fault_of_mixdiff_all_is_as_before_and_there_is_no_picture(host, plain, at, kind, call, name):
+    plan = LEFT_RIGHT
+    answer = go(host, at, kind, call, plan)
+    assert answer.status == 500 and answer.body["error"] == name and "images" not in answer.body
+    assert host.txt2img().body["images"] == plain[0]
+    assert {**host.state(), "job": None} == {**plain[1], "job": None}
+    assert go(host, "", "", 0, plan).status == 200

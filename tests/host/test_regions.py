@@ -1,0 +1,148 @@
+"""Regions over HTTP, on either host: neutral plans are the plain job, every other plan is not, and nothing stays behind."""
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.bad_plans import BAD_PLANS
+
+PROMPT = "a red circle on a gray background"
+LONG = PROMPT + ", " + ", ".join(["a blue square and a green cross on a gray background"] * 12)
+NEUTRAL_JOBS = {
+    "one": {}, "batch 2": {"batch_size": 2}, "two batches": {"n_iter": 2},
+    "AND": {"prompt": f"{PROMPT} AND a blue square on a gray background :0.6"},
+    "AND, batch 2": {"prompt": f"{PROMPT} AND a blue square on a gray background", "batch_size": 2},
+    "long": {"prompt": LONG}, "long, batch 2": {"prompt": LONG, "batch_size": 2},
+    "long negative": {"negative_prompt": LONG}, "emphasis": {"prompt": "a (red:1.3) circle on a [gray] background"},
+    "64x128": {"width": 64}, "guidance 1": {"cfg_scale": 1},
+}
+LEFT_RIGHT = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
+                          {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background", "cfg_scale": 8}]}
+SAMPLERS = ["Euler", "DDIM"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("job", NEUTRAL_JOBS)
+@pytest.mark.parametrize("own_prompt", [False, True])
+def test_one_region_over_all_is_the_plain_job(host, sampler, job, own_prompt):
+    fields = {"sampler_name": sampler, "steps": 10, "prompt": PROMPT, "negative_prompt": "", **NEUTRAL_JOBS[job]}
+    region = {"prompt": fields["prompt"], "negative_prompt": fields["negative_prompt"]} if own_prompt else {}
+    plain = host.txt2img(probe={}, **fields)
+    assert plain.status == 200, plain.error
+    expected, plain_calls = host.latents(), host.calls()
+    again = host.txt2img({"regions": [region]}, probe={}, **fields)
+    assert again.status == 200, again.error
+    assert np.abs(host.latents() - expected).max() < 1e-2
+    assert "mixdiff" in again.info["infotexts"][0], "the plan ran"
+    assert sum(c[0] for c in host.calls()) == sum(c[0] for c in plain_calls), "as many rows went through the network"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_one_network_call_is_the_plain_one(host, sampler):
+    fields = {"sampler_name": sampler, "steps": 1}
+    host.txt2img(probe={}, **fields)
+    expected = host.latents()
+    host.txt2img({"regions": [{"prompt": PROMPT}]}, probe={}, **fields)
+    assert np.abs(host.latents() - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
+
+
+def test_neutral_plans_do_not_run_and_change_no_byte(host):
+    plain = host.txt2img()
+    for plan in ({}, [True, {}], [True, ""], [False, LEFT_RIGHT], [False, "nonsense"], '{"regions": []}',
+                 {"regions": [{"enabled": False, "prompt": "a blue cross"}]}):
+        got = host.txt2img(plan)
+        assert got.body["images"] == plain.body["images"], plan
+        assert "mixdiff" not in got.info["infotexts"][0]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_regions_act_where_they_are_and_run_as_batches(host, sampler):
+    plain = host.txt2img(probe={}, sampler_name=sampler)
+    host_latents = host.latents()
+    got = host.txt2img(LEFT_RIGHT, probe={}, sampler_name=sampler)
+    assert got.status == 200, got.error
+    assert np.abs(host.latents() - host_latents).max() > 0.05
+    assert host.calls() == [[4, 4, 16, 8]] * len(host.calls()), "both regions' conds and unconds in one batch"
+    assert got.body["images"] != plain.body["images"]
+    for spelled in ([True, LEFT_RIGHT], json.dumps(LEFT_RIGHT), [True, json.dumps(LEFT_RIGHT)]):
+        assert host.txt2img(spelled, sampler_name=sampler).body["images"] == got.body["images"]
+
+
+def test_the_left_region_does_not_care_what_the_right_one_says_far_from_the_border(host):
+    other = json.loads(json.dumps(LEFT_RIGHT))
+    other["regions"][1]["prompt"] = "a yellow triangle on a gray background"
+    host.txt2img(LEFT_RIGHT, probe={}, steps=1)
+    first = host.latents()
+    host.txt2img(other, probe={}, steps=1)
+    change = np.abs(host.latents() - first)
+    assert change[..., :8].max() == 0 and change[..., 8:].max() > 1e-3
+
+
+def test_what_no_region_covers_is_the_jobs_own_prompt(host):
+    host.txt2img(probe={}, steps=1)
+    plain = host.latents()
+    host.txt2img({"regions": [LEFT_RIGHT["regions"][0]]}, probe={}, steps=1)
+    change = np.abs(host.latents() - plain)
+    assert change[..., 8:].max() < 1e-4 and change[..., :8].max() > 1e-3
+
+
+def test_more_weight_pulls_the_overlap(host):
+    def overlap(weight):
+        host.txt2img({"regions": [{"prompt": "a blue cross on a gray background", "weight": weight}, {"prompt": PROMPT}]}, probe={}, steps=1)
+        return host.latents()
+    only = host.txt2img({"regions": [{"prompt": "a blue cross on a gray background"}]}, probe={}, steps=1) and host.latents()
+    distances = [np.abs(overlap(w) - only).mean() for w in (0, 0.5, 2, 50)]
+    assert all(a > b for a, b in pairwise(distances)), distances
+
+
+def test_the_infotext_brings_the_plan_back(host):
+    got = host.txt2img(LEFT_RIGHT)
+    text = got.info["infotexts"][0]
+    assert text.count("\n") <= 2, "one readable line"
+    found = host.post("/sdapi/v1/png-info", {"image": got.body["images"][0]})
+    assert json.loads(found["parameters"]["mixdiff"]) == {"v": 1, **LEFT_RIGHT}
+
+
+@pytest.mark.parametrize("plan", [pytest.param(plan, id=name) for name, plan, _ in BAD_PLANS])
+def test_a_bad_plan_gives_no_picture(host, plan):
+    answer = host.txt2img([True, plan], steps=1)
+    assert answer.status == 422 and "images" not in answer.body, answer.body.keys()
+
+
+def test_a_bad_plans_message_names_field_value_and_remedy(host):
+    for name, plan, field in BAD_PLANS:
+        assert field in host.txt2img([True, plan], steps=1).error, name
+
+
+@pytest.mark.parametrize("fields, plan, words", [
+    ({"enable_hr": True, "hr_scale": 2}, LEFT_RIGHT, "hires"),
+    ({}, {"regions": [{"prompt": "a [red:blue:0.5] circle"}]}, "regions[0].prompt"),
+    ({}, {"regions": [{"negative_prompt": "a [red|blue] circle"}]}, "regions[0].negative_prompt"),
+    ({}, {"regions": [{}, {"prompt": "a circle <lora:some:1>"}]}, "regions[1].prompt"),
+    ({}, {"regions": [{"seed": 3}]}, "regions[0].seed"),
+    ({}, {"regions": [{"mask": "sha256:" + 64 * "0"}]}, "regions[0].mask"),
+    ({}, {"regions": [{"range": {"unit": "steps", "from": 0, "to": 0.5}}]}, "regions[0].range"),
+    ({}, {"regions": [{"model": "other"}]}, "regions[0].model"),
+    ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
+    ({}, {"regions": [{"coords": "canvas"}]}, "regions[0].coords"),
+    ({}, {"model": "other"}, "model"), ({}, {"tiles": {}}, "tiles"), ({}, {"canvas": [512, 512], "regions": [{}]}, "canvas"),
+    ({}, {"guides": [{"image": "sha256:" + 64 * "0"}]}, "guides"),
+    ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
+    ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": False}, "hires"),
+])
+def test_what_is_not_built_is_refused_by_name(host, fields, plan, words):
+    plain = host.txt2img()
+    answer = host.txt2img(plan, **fields)
+    assert answer.status == 422 and words in answer.error, (answer.status, answer.error)
+    assert host.txt2img().body["images"] == plain.body["images"]
+
+
+def test_nothing_stays_behind(host):
+    plain, before = host.txt2img(), host.state()
+    for plan in (LEFT_RIGHT, {"regions": [{}]}, {"regions": 3}, {}, "{", LEFT_RIGHT):
+        host.txt2img(plan, probe={}, batch_size=2)
+    assert host.txt2img().body["images"] == plain.body["images"]
+    assert host.state() == before

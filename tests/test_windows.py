@@ -1,0 +1,108 @@
+"""Laws of windows, boxes and shares."""
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+import torch
+
+from lib_mixdiff.boxes import Box, latent_box
+from lib_mixdiff.shares import shares
+from lib_mixdiff.windows import WINDOWS, gaussian_window
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("size", [(1, 1), (5, 8), (64, 7), (96, 160)])
+def test_a_window_is_positive_symmetric_and_at_most_one(name, size):
+    window = WINDOWS[name](*size)
+    assert window.shape == size and window.dtype == torch.float64
+    assert (window > 0).all() and window.max() <= 1
+    assert torch.allclose(window, window.flip(0)) and torch.allclose(window, window.flip(1))
+    if size[0] % 2 == size[1] % 2 == 1:
+        assert window.max() == 1
+
+
+def test_the_gaussian_window_is_the_papers():
+    height, width = 6, 9
+    for i in range(height):
+        for j in range(width):
+            density = 1.0
+            for k, n in ((i, height), (j, width)):
+                u, mid = k / n, (n - 1) / 2 / n
+                density *= math.exp(-((u - mid) ** 2) / (2 * 0.01))
+            assert float(gaussian_window(height, width)[i, j]) == pytest.approx(density, rel=1e-12)
+
+
+def test_a_constant_window_is_one_everywhere():
+    assert (WINDOWS["constant"](3, 4) == 1).all()
+
+
+@pytest.mark.parametrize("fractions, cells, expected", [
+    ((0, 0, 1, 1), (8, 16), Box(0, 0, 8, 16)),
+    (None, (8, 16), Box(0, 0, 8, 16)),
+    ((1 / 3, 0, 2 / 3, 1), (16, 24), Box(0, 8, 16, 16)),       # thirds of 24 cells are whole cells
+    ((1 / 3, 0, 2 / 3, 1), (16, 16), Box(0, 5, 16, 11)),       # of 16 they are rounded outward
+    ((0.333333333, 0, 0.666666667, 1), (16, 24), Box(0, 8, 16, 16)),
+    ((0.5, 0.5, 0.5 + 1e-4, 0.5 + 1e-4), (16, 16), Box(8, 8, 9, 9)),
+])
+def test_boxes_are_rounded_outward(fractions, cells, expected):
+    assert latent_box(fractions, *cells) == expected
+
+
+def test_a_crop_is_aligned_holds_its_box_and_stays_on_the_canvas():
+    rng = random.Random(0)
+    for _ in range(2000):
+        height, width = rng.randint(1, 40), rng.randint(1, 40)
+        top, left = rng.randint(0, height - 1), rng.randint(0, width - 1)
+        box = Box(top, left, rng.randint(top + 1, height), rng.randint(left + 1, width))
+        crop = box.grown(height, width)
+        assert 0 <= crop.top <= box.top and box.bottom <= crop.bottom <= height
+        assert 0 <= crop.left <= box.left and box.right <= crop.right <= width
+        for side, wanted, whole in ((crop.height, box.height, height), (crop.width, box.width, width)):
+            assert side == whole or (side % 8 == 0 and side - wanted < 8)
+
+
+def scattered(rng: random.Random, height: int, width: int, count: int) -> list[tuple[Box, torch.Tensor]]:
+    regions = []
+    for _ in range(count):
+        top, left = rng.randint(0, height - 2), rng.randint(0, width - 2)
+        box = Box(top, left, rng.randint(top + 1, height), rng.randint(left + 1, width))
+        regions.append((box, rng.uniform(0.1, 5) * WINDOWS[rng.choice(list(WINDOWS))](box.height, box.width)))
+    return regions
+
+
+def test_all_shares_sum_to_one_at_every_cell():
+    rng = random.Random(1)
+    for _ in range(100):
+        height, width = rng.randint(2, 30), rng.randint(2, 30)
+        regions = scattered(rng, height, width, rng.randint(1, 5))
+        base, parts = shares(height, width, regions, rng.choice([0, rng.random(), 1]), rng.choice([0, rng.uniform(0, 12)]))
+        total = base.clone()
+        for (box, _), part in zip(regions, parts):
+            assert (part >= 0).all()
+            total[box.of] += part
+        assert torch.allclose(total, torch.ones(height, width), atol=1e-6)
+
+
+def test_the_papers_window_at_96_cells_still_sums_to_one():
+    base, (part,) = shares(96, 96, [(Box(0, 0, 96, 96), gaussian_window(96, 96))])
+    assert (base == 0).all() and (part == 1).all()
+
+
+def test_the_base_under_the_regions_is_written_out():
+    """Against the sentence of the design, cell by cell: what no region covers is the base's, and a feather leads there."""
+    rng = random.Random(2)
+    for _ in range(20):
+        height, width, share, feather = rng.randint(4, 14), rng.randint(4, 14), rng.random(), rng.uniform(0.5, 6)
+        regions = scattered(rng, height, width, rng.randint(1, 3))
+        covered = torch.zeros(height, width, dtype=torch.bool)
+        for box, _ in regions:
+            covered[box.of] = True
+        base, _ = shares(height, width, regions, share, feather)
+        holes = [(y, x) for y in range(height) for x in range(width) if not covered[y, x]]
+        for y in range(height):
+            for x in range(width):
+                t = min([1.0, *(math.hypot(y - v, x - u) / feather for v, u in holes)])
+                m = (1 - share) * t * t * (3 - 2 * t) if covered[y, x] else 0.0
+                assert float(base[y, x]) == pytest.approx(1 - m, abs=1e-6)
