@@ -21,6 +21,7 @@ SEED = 1
 # (width, height) px, most objects, scenes, pictures in a batch: batches cost about the same
 SIZES = [((64, 64), 2, 24_000, 64), ((128, 128), 4, 7_000, 16), ((64, 128), 3, 4_000, 32), ((128, 64), 3, 4_000, 32)]
 TURNS = [0, 1, 0, 2, 0, 1, 0, 3]        # the order in which the sizes train
+TEXT_STEPS = 2500       # while the text model learns; then its features are kept, and a step costs a third less
 # (side px, pictures) of the VAE's batches: being convolutional it learns on small crops, and must see whole pictures too
 VAE_TURNS = [(32, 16), (32, 16), (64, 4), (32, 16), (32, 16), (64, 4), (32, 16), (128, 1)]
 
@@ -119,6 +120,13 @@ def encode(work: Path) -> None:
         print(f"encode: {count} of {shape}", flush=True)
 
 
+@torch.no_grad()
+def features_of(text: torch.nn.Module, tokens: Tensor) -> Tensor:
+    """(captions, 77, channels) bfloat16 of tokens (captions, 77)."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return torch.cat([text(part.long()).last_hidden_state.bfloat16() for part in tokens.split(256)])
+
+
 def load_vae(work: Path) -> parts.Vae:
     vae = parts.Vae()
     vae.load_state_dict(torch.load(work / "vae.pt"))
@@ -133,7 +141,7 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
     weights = [*unet.parameters(), *text.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=0.01, betas=(0.9, 0.99))
     average = [w.detach().clone() for w in weights]
-    done, empty = 0, None
+    done = 0
     if (snapshot := work / f"unet-{parameterization}.snapshot.pt").exists():
         state = torch.load(snapshot)
         unet.load_state_dict(state["unet"]), text.load_state_dict(state["text"])
@@ -154,7 +162,13 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
                        work / f"unet-{parameterization}.pt")
             torch._foreach_copy_(weights, live)
 
+    features: list[Tensor] = []
     while done < steps and time.time() < deadline:
+        if done >= TEXT_STEPS and not features:
+            text.requires_grad_(False)
+            average[len(list(unet.parameters())):] = [w.detach().clone() for w in text.parameters()]
+            features = [features_of(text, d["tokens"]) for d in data]
+            no_text = features_of(text, empty[None])[0]
         for group in optimizer.param_groups:
             group["lr"] = lr * min(1.0, (done + 1) / 200, max(0.02, (steps - done) / (0.3 * steps)))
         size = TURNS[done % len(TURNS)]
@@ -165,12 +179,15 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
         x0 = scale * (mean + d["deviation"][pick].float() * torch.randn(mean.shape, generator=rng))
         noise = torch.randn(x0.shape, generator=rng)
         t = torch.randint(0, parts.TIMESTEPS, (b,), generator=rng)
-        tokens = d["tokens"][pick].long()
-        tokens[torch.rand(b, generator=rng) < 0.1] = empty
+        dropped = torch.rand(b, generator=rng) < 0.1
         a = abar[t].view(-1, 1, 1, 1)
         x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
-            out = unet(x_t, t, text(tokens).last_hidden_state).float()
+            if features:
+                context = torch.where(dropped[:, None, None], no_text, features[size][pick])
+            else:
+                context = text(torch.where(dropped[:, None], empty, d["tokens"][pick].long())).last_hidden_state
+            out = unet(x_t, t, context).float()
         if parameterization == "v":
             loss = F.mse_loss(out, a.sqrt() * noise - (1 - a).sqrt() * x0)
         else:       # eps, weighted as if it were v: a plain eps loss hardly learns a flat background

@@ -14,6 +14,7 @@ from modules import processing, script_callbacks, scripts, sd_samplers_common, s
 
 last = {}
 faults = {}
+run = {}        # the objects of the last run, kept to see what was left on them
 
 
 def raised(kind):
@@ -100,6 +101,7 @@ class Script(scripts.Script):
         if not isinstance(wanted, dict):
             return
         calls = last["calls"]
+        run.update(job=p, sampler=p.sampler, denoiser=p.sampler.model_wrap_cfg)
         p.sampler.model_wrap.register_forward_pre_hook(lambda module, args: calls.append(list(args[0].shape)))
         at = faults.get("at")
         if at == "network":
@@ -161,7 +163,8 @@ def state():
                *{c for m in model.modules() for c in type(m).__mro__ if c.__module__ not in ("builtins", "abc")}]
     hosts = [m for name, m in sorted(sys.modules.items()) if name.startswith("modules.") and m is not None]
     return {
-        "model": digest([(name, type(m).__name__, names(m), len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in model.named_modules()]),
+        "model": digest([(name, type(m).__name__, names(m), len(m._forward_hooks), len(m._forward_pre_hooks))
+                         for name, m in model.named_modules()]),
         "weights": weights.hexdigest()[:16],
         "callbacks": {kind: [f"{c.script.rsplit('/', 1)[-1]}:{c.callback.__name__}" for c in registered]
                       for kind, registered in script_callbacks.callback_map.items() if registered},
@@ -171,6 +174,8 @@ def state():
         "library": digest(sorted((name, key, id(value)) for name, m in sys.modules.items() if name.startswith("lib_mixdiff")
                                  for c in vars(m).values() if isinstance(c, type) for key, value in vars(c).items() if callable(value))),
         "options": digest(dict(shared.opts.data)),
+        "run": {name: sorted(key for key in names(thing) if key != "callback_state") + [type(m).__name__ for m in getattr(thing, "_modules", {}).values()]
+                for name, thing in run.items()},
         "job": {key: getattr(shared.state, key) for key in ("interrupted", "skipped", "job", "job_count")},
     }
 

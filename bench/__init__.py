@@ -1,0 +1,1 @@
+"""What mixdiff claims, measured."""

@@ -1,0 +1,47 @@
+"""The host that a bench measures: --url of a WebUI with this extension and the shapes checkpoint, else an embedded one."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minihost.client import Host, served
+
+STEPS, CFG_SCALE = 20, 5
+
+
+def arguments(description: str | None, count: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="a running host; without it an embedded one is started")
+    parser.add_argument("--checkpoint", default="shapes")
+    parser.add_argument("--count", type=int, default=count, help="pictures a row")
+    parser.add_argument("--sampler", default="Euler")
+    parser.add_argument("--pictures", type=Path, help="a folder to keep the pictures in")
+    return parser
+
+
+@contextmanager
+def host(chosen: argparse.Namespace) -> Iterator[Host]:
+    if chosen.url:
+        yield Host(chosen.url)
+    else:
+        with served() as embedded:
+            yield embedded
+
+
+def drawn(on: Host, chosen: argparse.Namespace, prompt: str, width: int, height: int, seed: int, plan: dict | None = None) -> np.ndarray:
+    """One picture (height, width, 3) uint8; RuntimeError with the host's sentence."""
+    answer = on.txt2img(plan, prompt=prompt, width=width, height=height, seed=seed, steps=STEPS, cfg_scale=CFG_SCALE,
+                        sampler_name=chosen.sampler, scheduler="Automatic",
+                        override_settings={"sd_model_checkpoint": chosen.checkpoint})
+    if answer.status != 200:
+        raise RuntimeError(answer.error)
+    picture = answer.pictures[0]
+    if chosen.pictures:
+        chosen.pictures.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(chosen.pictures / f"{'plan' if plan else 'plain'}-{width}x{height}-{seed}.png")
+    return picture

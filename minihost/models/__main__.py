@@ -1,0 +1,16 @@
+"""Puts the shapes checkpoints together for a WebUI: `python -m minihost.models --into WEBUI/models/Stable-diffusion`."""
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from minihost import models
+
+parser = argparse.ArgumentParser(prog="python -m minihost.models", description=__doc__)
+parser.add_argument("--into", type=Path, default=models.ASSEMBLED)
+parser.add_argument("--keep", nargs=3, metavar=("WORK", "NAME", "v|eps"),
+                    help="take what the training script has left in WORK into the repository first")
+chosen = parser.parse_args()
+if chosen.keep:
+    models.keep(Path(chosen.keep[0]), chosen.keep[1], chosen.keep[2])
+print(f"{', '.join(models.names())} in {models.assembled(chosen.into)}")

@@ -1,0 +1,102 @@
+"""The page: a plain txt2img tab under the WebUI's element ids, with the always-on scripts below."""
+from __future__ import annotations
+
+import html
+import re
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from modules import errors, script_callbacks, scripts, sd_models, sd_samplers, shared
+from modules.call_queue import queue_lock
+from modules.processing import StableDiffusionProcessingTxt2Img, process_images
+
+FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "sampler_name", "cfg_scale", "seed", "batch_size", "n_iter")
+CSS = "footer {display: none !important} .error {color: #b91c1c; font-weight: 600} #html_info_txt2img {white-space: pre-wrap}"
+
+
+def generate(checkpoint: str, *values: Any) -> tuple[list, str, str]:
+    """Runs one job of the page: pictures, infotext, and a note that holds an exception's sentence."""
+    job = dict(zip(FIELDS, values))
+    for name in ("width", "height", "steps", "seed", "batch_size", "n_iter"):
+        job[name] = int(job[name])
+    with queue_lock:
+        shared.state.begin(job="txt2img")
+        try:
+            shared.opts.set("sd_model_checkpoint", checkpoint)
+            with closing(StableDiffusionProcessingTxt2Img(**job)) as p:
+                p.scripts = scripts.scripts_txt2img
+                p.script_args = (0, *values[len(FIELDS):])
+                processed = process_images(p)
+            return processed.images, processed.info, html.escape(processed.comments)
+        except Exception as e:
+            errors.report(f"Error completing request: {job}", exc_info=True)
+            return [], "", f"<div class='error'>{html.escape(f'{type(e).__name__}: {e}')}</div>"
+        finally:
+            shared.state.end()
+
+
+def create_ui() -> gr.Blocks:
+    runner = scripts.scripts_txt2img
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])   # no web fonts
+    look = dict(title="minihost", css=CSS, analytics_enabled=False, theme=theme)
+    with gr.Blocks(**look) as txt2img:
+        titles = list(sd_models.checkpoints_list)
+        checkpoint = gr.Dropdown(titles, value=shared.sd_model.sd_checkpoint_info.title, label="Stable Diffusion checkpoint",
+                                 elem_id="setting_sd_model_checkpoint")
+        with gr.Row(elem_id="txt2img_toprow"):
+            with gr.Column(scale=6):
+                prompt = gr.Textbox(label="Prompt", elem_id="txt2img_prompt", lines=2)
+                negative_prompt = gr.Textbox(label="Negative prompt", elem_id="txt2img_neg_prompt", lines=2)
+            with gr.Column(scale=1, min_width=160):
+                submit = gr.Button("Generate", variant="primary", elem_id="txt2img_generate")
+                interrupt = gr.Button("Interrupt", elem_id="txt2img_interrupt")
+        with gr.Row():
+            with gr.Column(elem_id="txt2img_settings"):
+                with gr.Row():
+                    sampler = gr.Dropdown(sd_samplers.visible_sampler_names(), value="Euler", label="Sampling method",
+                                          elem_id="txt2img_sampling")
+                    steps = gr.Slider(1, 150, value=20, step=1, label="Sampling steps", elem_id="txt2img_steps")
+                with gr.Row():
+                    width = gr.Slider(64, 2048, value=128, step=64, label="Width", elem_id="txt2img_width")
+                    height = gr.Slider(64, 2048, value=128, step=64, label="Height", elem_id="txt2img_height")
+                with gr.Row():
+                    count = gr.Slider(1, 100, value=1, step=1, label="Batch count", elem_id="txt2img_batch_count")
+                    size = gr.Slider(1, 8, value=1, step=1, label="Batch size", elem_id="txt2img_batch_size")
+                with gr.Row():
+                    cfg = gr.Slider(1, 30, value=7, step=0.5, label="CFG Scale", elem_id="txt2img_cfg_scale")
+                    seed = gr.Number(-1, label="Seed", precision=0, elem_id="txt2img_seed")
+                with gr.Group(elem_id="txt2img_script_container"):
+                    inputs = runner.setup_ui()
+            with gr.Column(elem_id="txt2img_results"):
+                gallery = gr.Gallery(label="Output", show_label=False, elem_id="txt2img_gallery", columns=4, preview=True)
+                infotext = gr.Textbox(label="Parameters", elem_id="html_info_txt2img", interactive=False, show_copy_button=True)
+                note = gr.HTML(elem_id="html_log_txt2img")
+        job = [prompt, negative_prompt, width, height, steps, sampler, cfg, seed, size, count]
+        for start in (submit.click, prompt.submit, negative_prompt.submit):
+            start(generate, [checkpoint, *job, *inputs[1:]], [gallery, infotext, note], api_name=False)
+        interrupt.click(shared.state.interrupt, api_name=False)
+    tabs = script_callbacks.ui_tabs_callback()
+    if not tabs:
+        return txt2img
+    with gr.Blocks(**look) as page, gr.Tabs(elem_id="tabs"):
+        for blocks, title, elem_id in [(txt2img, "txt2img", "txt2img"), *tabs]:
+            with gr.TabItem(title, id=elem_id, elem_id=f"tab_{elem_id}"):
+                blocks.render()
+    return page
+
+
+def mount(app: FastAPI, page: gr.Blocks) -> None:
+    """Puts the page at /, without what gradio's own page loads from elsewhere."""
+    @app.middleware("http")
+    async def local_only(request: Request, call_next: Any) -> Any:
+        response = await call_next(request)
+        if request.url.path != "/" or not response.headers.get("content-type", "").startswith("text/html"):
+            return response
+        text = b"".join([part async for part in response.body_iterator]).decode()
+        text = re.sub(r'<link[^>]*https://[^>]*>|<script[^>]*src="https://[^>]*>\s*</script>', "", text)
+        return HTMLResponse(text, response.status_code)
+
+    gr.mount_gradio_app(app, page, path="/")

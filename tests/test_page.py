@@ -1,0 +1,83 @@
+"""The page in Chromium: a plan typed into the accordion makes its picture, and what is wrong with one is shown."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+
+from minihost.client import served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+PLAN = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
+                    {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background"}]}
+
+
+@pytest.fixture(scope="module")
+def page():
+    if CHROMIUM is None:
+        if os.environ.get("MIXDIFF_CHROMIUM_REQUIRED"):
+            pytest.fail("page tests need Chromium, and none was found")
+        pytest.skip("page tests need Chromium (Debian's package chromium), and none was found")
+    from playwright.sync_api import sync_playwright
+    with served() as host, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((host.url, "data:", "blob:")) or page.problems.append(request.url))
+        page.goto(host.url)
+        page.wait_for_selector("#txt2img_generate")
+        page.host = host
+        yield page
+        browser.close()
+
+
+def write(page, elem_id: str, text: str) -> None:
+    page.locator(f"#{elem_id} textarea, #{elem_id} input[type=number]").first.fill(text)
+
+
+def generate(page) -> None:
+    page.locator("#txt2img_generate").click()
+    page.wait_for_timeout(300)
+    page.wait_for_function("!document.querySelector('#txt2img_results .generating, #txt2img_results .pending, #txt2img_results .eta-bar')")
+
+
+def infotext(page) -> str:
+    return page.locator("#html_info_txt2img textarea").input_value()
+
+
+def test_a_plan_in_the_accordion_is_generated(page):
+    write(page, "txt2img_prompt", "a red circle on a gray background")
+    write(page, "txt2img_seed", "7")
+    write(page, "txt2img_steps", "2")
+    generate(page)
+    page.wait_for_function("document.querySelector('#html_info_txt2img textarea').value.includes('Seed: 7')")
+    assert "mixdiff" not in infotext(page)
+    page.get_by_text("mixdiff", exact=True).first.click()
+    plan, enabled = page.locator("[id$=mixdiff_plan] textarea"), page.locator("[id$=mixdiff_enabled] input")
+    plan.wait_for(state="visible")
+    plan.fill(json.dumps(PLAN))
+    enabled.check()
+    generate(page)
+    page.wait_for_function("document.querySelector('#html_info_txt2img textarea').value.includes('mixdiff')")
+    assert "a blue cross on a gray background" in infotext(page)
+    assert page.locator("#txt2img_gallery img").first.is_visible()
+
+
+def test_a_bad_plan_is_named_on_the_page_and_the_next_job_runs(page):
+    plan = page.locator("[id$=mixdiff_plan] textarea")
+    plan.fill('{"regions": [{"weight": -1}]}')
+    generate(page)
+    page.wait_for_function("document.querySelector('#html_log_txt2img').innerText.includes('regions[0].weight')")
+    plan.fill("{}")
+    generate(page)
+    page.wait_for_function("document.querySelector('#html_info_txt2img textarea').value.includes('Seed: 7')")
+    assert "mixdiff" not in infotext(page)
+
+
+def test_the_page_asks_nothing_of_the_internet_and_has_no_error(page):
+    assert page.problems == []
