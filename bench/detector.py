@@ -19,7 +19,7 @@ SHAPE_AREA = {"circle": math.pi, "square": 1.76**2, "triangle": 2.0, "cross": 4 
 SHAPE_MIDDLE = {"triangle": 1 / 3}      # centroid below the centre, in radii
 AREA_PX = 60.0              # a smaller patch is no thing; the smallest one drawn has 162
 SOLID_PX = 16               # pixels of a patch whose neighbours all have its colour; fewer: an edge or noise; the least drawn is 40
-SOFT_PX = (1.5, 3.0)        # sigmas of the softened outlines: of a slight blur, of a VAE that knows the shape only roughly
+SOFT_PX = (1.5, 2.0)        # sigmas of the softened outlines: of a slight blur, of a VAE that knows the shape only roughly
 OVERLAP = 0.8               # least intersection over union with an outline, and the least lead over the next best
 LEAD = 0.02
 CERTAIN = 0.7               # distance to the nearest colour over that to the next: above, the colour is in doubt
@@ -76,7 +76,7 @@ def shape_of(patch: np.ndarray, x: float, y: float) -> tuple[str | None, float]:
     """The shape that a patch (height, width) of booleans with centroid x, y has, or None, and its overlap with the best outline.
 
     Each shape has outlines as drawn and softened, of one area: a blurred cross loses its inner corners, a blurred square its outer.
-    So an upright diamond passes for a cross: after the shapes VAE the two cannot be told apart.
+    So a small upright diamond passes for a cross: after the shapes VAE the two cannot be told apart.
     """
     rows, columns = np.mgrid[0:patch.shape[0], 0:patch.shape[1]] + 0.5
     area = int(patch.sum())

@@ -107,7 +107,7 @@ class Mosaic:
             crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
             prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
             self.calls += 1
-            for one, piece in zip(prediction.unsqueeze(1), batch.pieces):       # (1, channels, height, width)
+            for one, piece in zip(prediction.float().unsqueeze(1), batch.pieces):       # (1, channels, height, width)
                 self._sums[(piece.slot, slice(None), self._image[piece.row], *piece.crop.of)].addcmul_(piece.weights, one)
         return self.rows()[first:last].to(x.dtype)
 

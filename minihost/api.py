@@ -2,30 +2,31 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import io
 import time
-from contextlib import closing
 from dataclasses import fields
 from typing import Any, get_type_hints
 
 from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
-from modules import errors, images, infotext_utils, script_callbacks, scripts, sd_models, sd_samplers, shared
+from modules import errors, infotext_utils, scripts, sd_models, sd_samplers, shared
 from modules.call_queue import queue_lock
 from modules.errors import NotHere
 from modules.processing import StableDiffusionProcessingTxt2Img, process_images
-from pydantic import BaseModel, create_model
+from PIL import Image, PngImagePlugin
+from pydantic import create_model
 
 HINTS = get_type_hints(StableDiffusionProcessingTxt2Img)
-NAMES = {f.name: f.default for f in fields(StableDiffusionProcessingTxt2Img) if f.name != "extra_generation_params"}
+NAMES = {f.name: f.default for f in fields(StableDiffusionProcessingTxt2Img)}
+NOT_HERE = ("script_name", "infotext", "save_images", "firstpass_image", "styles", "restore_faces", "tiling", "eta", "s_churn",
+            "s_min_uncond", "subseed_strength", "seed_resize_from_h", "seed_resize_from_w")
 Txt2ImgRequest = create_model(
     "StableDiffusionProcessingTxt2Img", **{name: (HINTS[name] | None, default) for name, default in NAMES.items()},
-    sampler_index=(str, "Euler"), script_name=(str | None, None), script_args=(list, []), send_images=(bool, True),
-    save_images=(bool, False), alwayson_scripts=(dict, {}), infotext=(str | None, None), firstpass_image=(str | None, None))
-
-
-class PngInfoRequest(BaseModel):
-    image: str
+    **dict.fromkeys(NOT_HERE, (Any, None)), sampler_index=(str, "Euler"), script_args=(list, []), send_images=(bool, True),
+    alwayson_scripts=(dict, {}))
+PngInfoRequest = create_model("PNGInfoRequest", image=(str, ...))
 
 
 def error_response(request: Request, e: Exception) -> JSONResponse:
@@ -41,7 +42,7 @@ def script_args(alwayson_scripts: dict[str, Any]) -> tuple:
     runner = scripts.scripts_txt2img
     args = runner.default_values.copy()
     for name, of_script in alwayson_scripts.items():
-        script = next((s for s in runner.alwayson_scripts if s.title().lower() == name.lower()), None)
+        script = next((s for s in runner.scripts if s.title().lower() == name.lower()), None)
         if script is None:
             raise HTTPException(status_code=422, detail=f"Script '{name}' not found")
         given = of_script.get("args", [])[:script.args_to - script.args_from]
@@ -49,25 +50,29 @@ def script_args(alwayson_scripts: dict[str, Any]) -> tuple:
     return tuple(args)
 
 
+def png(image: Image.Image) -> str:
+    """As base64, with the picture's infotext."""
+    chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    chunks.add_text("parameters", image.info["parameters"])
+    image.save(file, format="PNG", pnginfo=chunks)
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def txt2img(request: Txt2ImgRequest) -> dict[str, Any]:
-    for name in ("script_name", "infotext", "save_images", "firstpass_image"):
-        if getattr(request, name):
+    for name in NOT_HERE:
+        if getattr(request, name) not in (None, False, 0, -1, "", []):
             raise NotHere(f"minihost has no {name}: take it out of the request, or use the WebUI.")
-    args = script_args(request.alwayson_scripts)
-    job = {name: getattr(request, name) for name in NAMES} | dict(sampler_name=request.sampler_name or request.sampler_index)
-    if job["sampler_name"] not in sd_samplers.all_samplers_map:
-        sd_samplers.create_sampler(job["sampler_name"], None)       # says what there is
-    with queue_lock, closing(StableDiffusionProcessingTxt2Img(**job)) as p:
-        p.is_api = True
-        p.scripts = scripts.scripts_txt2img
+    p = StableDiffusionProcessingTxt2Img(**{name: getattr(request, name) for name in NAMES})
+    p.scripts, p.script_args = scripts.scripts_txt2img, script_args(request.alwayson_scripts)
+    p.sampler_name = p.sampler_name or request.sampler_index
+    sd_samplers.create_sampler(p.sampler_name, shared.sd_model)         # or says what there is
+    with queue_lock:
         try:
             shared.state.begin(job="scripts_txt2img")
-            p.script_args = args
             processed = process_images(p)
         finally:
             shared.state.end()
-    pictures = [base64.b64encode(images.encode_png(image)).decode() for image in processed.images] if request.send_images else []
-    return dict(images=pictures, parameters=vars(request), info=processed.js())
+    return dict(images=[png(image) for image in processed.images if request.send_images], parameters=vars(request), info=processed.js())
 
 
 def img2img() -> None:
@@ -75,22 +80,17 @@ def img2img() -> None:
 
 
 def progress() -> dict[str, Any]:
-    state = shared.state
-    share = eta = 0.0
-    if state.job_count:
-        share = 0.01 + (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count * (state.job_count > 0)
+    state, share, eta = shared.state, 0.0, 0.0
+    if state.job_count > 0:
+        share = 0.01 + (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count
         elapsed = time.time() - state.time_start
         eta = elapsed / share - elapsed
-    return dict(progress=min(share, 1.0), eta_relative=eta, state=state.dict(), current_image=None, textinfo=state.textinfo)
+    return dict(progress=min(share, 1.0), eta_relative=eta, state=state.dict(), current_image=None, textinfo=None)
 
 
 def interrupt() -> dict:
     shared.state.interrupt()
     return {}
-
-
-def skip() -> None:
-    shared.state.skip()
 
 
 def list_checkpoints() -> list[dict]:
@@ -121,21 +121,25 @@ def set_options(request: dict[str, Any] = Body()) -> None:      # noqa: B008
         raise RuntimeError(f"model {name!r} not found")
     with queue_lock:
         for key, value in request.items():
-            shared.opts.set(key, value, is_api=True)
+            shared.opts.set(key, value)
+        sd_models.reload_model_weights()
 
 
 def png_info(request: PngInfoRequest) -> dict[str, Any]:
-    infotext, items = images.read_info_from_image(images.decode_base64(request.image.strip()))
-    parameters = infotext_utils.parse_generation_parameters(infotext or "")
-    script_callbacks.infotext_pasted_callback(infotext or "", parameters)
-    return dict(info=infotext or "", items=items, parameters=parameters)
+    try:
+        image = Image.open(io.BytesIO(base64.b64decode(request.image.strip().split(",", 1)[-1])))
+    except (OSError, binascii.Error) as e:
+        raise HTTPException(status_code=500, detail="Invalid encoded image") from e
+    items = {key: value for key, value in image.info.items() if isinstance(value, str)}
+    infotext = items.pop("parameters", "")
+    return dict(info=infotext, items=items, parameters=infotext_utils.parse_generation_parameters(infotext))
 
 
 def create_app() -> FastAPI:
     app = FastAPI(title="minihost")
     for method, name, endpoint in (
             ("POST", "txt2img", txt2img), ("POST", "img2img", img2img), ("GET", "progress", progress),
-            ("POST", "interrupt", interrupt), ("POST", "skip", skip), ("GET", "sd-models", list_checkpoints),
+            ("POST", "interrupt", interrupt), ("POST", "skip", shared.state.skip), ("GET", "sd-models", list_checkpoints),
             ("GET", "samplers", list_samplers), ("GET", "scripts", list_scripts), ("GET", "script-info", script_info),
             ("GET", "options", get_options), ("POST", "options", set_options), ("POST", "png-info", png_info)):
         app.add_api_route(f"/sdapi/v1/{name}", endpoint, methods=[method])

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import html
 import re
-from contextlib import closing
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
-from modules import errors, script_callbacks, scripts, sd_models, sd_samplers, shared
+from modules import errors, scripts, sd_models, sd_samplers, shared
 from modules.call_queue import queue_lock
 from modules.processing import StableDiffusionProcessingTxt2Img, process_images
 
@@ -26,11 +25,10 @@ def generate(checkpoint: str, *values: Any) -> tuple[list, str, str]:
         shared.state.begin(job="txt2img")
         try:
             shared.opts.set("sd_model_checkpoint", checkpoint)
-            with closing(StableDiffusionProcessingTxt2Img(**job)) as p:
-                p.scripts = scripts.scripts_txt2img
-                p.script_args = (0, *values[len(FIELDS):])
-                processed = process_images(p)
-            return processed.images, processed.info, html.escape(processed.comments)
+            p = StableDiffusionProcessingTxt2Img(**job)
+            p.scripts, p.script_args = scripts.scripts_txt2img, (0, *values[len(FIELDS):])
+            processed = process_images(p)
+            return processed.images, processed.info, ""
         except Exception as e:
             errors.report(f"Error completing request: {job}", exc_info=True)
             return [], "", f"<div class='error'>{html.escape(f'{type(e).__name__}: {e}')}</div>"
@@ -41,8 +39,7 @@ def generate(checkpoint: str, *values: Any) -> tuple[list, str, str]:
 def create_ui() -> gr.Blocks:
     runner = scripts.scripts_txt2img
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])   # no web fonts
-    look = dict(title="minihost", css=CSS, analytics_enabled=False, theme=theme)
-    with gr.Blocks(**look) as txt2img:
+    with gr.Blocks(title="minihost", css=CSS, analytics_enabled=False, theme=theme) as page:
         titles = list(sd_models.checkpoints_list)
         checkpoint = gr.Dropdown(titles, value=shared.sd_model.sd_checkpoint_info.title, label="Stable Diffusion checkpoint",
                                  elem_id="setting_sd_model_checkpoint")
@@ -56,7 +53,7 @@ def create_ui() -> gr.Blocks:
         with gr.Row():
             with gr.Column(elem_id="txt2img_settings"):
                 with gr.Row():
-                    sampler = gr.Dropdown(sd_samplers.visible_sampler_names(), value="Euler", label="Sampling method",
+                    sampler = gr.Dropdown(list(sd_samplers.all_samplers_map), value="Euler", label="Sampling method",
                                           elem_id="txt2img_sampling")
                     steps = gr.Slider(1, 150, value=20, step=1, label="Sampling steps", elem_id="txt2img_steps")
                 with gr.Row():
@@ -78,13 +75,6 @@ def create_ui() -> gr.Blocks:
         for start in (submit.click, prompt.submit, negative_prompt.submit):
             start(generate, [checkpoint, *job, *inputs[1:]], [gallery, infotext, note], api_name=False)
         interrupt.click(shared.state.interrupt, api_name=False)
-    tabs = script_callbacks.ui_tabs_callback()
-    if not tabs:
-        return txt2img
-    with gr.Blocks(**look) as page, gr.Tabs(elem_id="tabs"):
-        for blocks, title, elem_id in [(txt2img, "txt2img", "txt2img"), *tabs]:
-            with gr.TabItem(title, id=elem_id, elem_id=f"tab_{elem_id}"):
-                blocks.render()
     return page
 
 

@@ -86,12 +86,13 @@ class Client:
     def __init__(self, folder: Path) -> None:
         from fastapi.testclient import TestClient
 
-        from minihost import boot, tiny
+        from minihost import boot
+        from tests import tiny
         (folder / "scripts").mkdir()
         (folder / "scripts" / "recorder.py").write_text(RECORDER)
         tiny.make(folder, "tiny", "v")
         tiny.make(folder, "tiny-eps", "eps", seed=1)
-        self.http = TestClient(boot.boot("tiny", folder, extensions=[folder]).app)
+        self.http = TestClient(boot.boot("tiny", folder, extensions=[folder]))
         from modules import scripts
         self.recorder: Any = type(scripts.scripts_txt2img.scripts[0])
 
@@ -297,13 +298,12 @@ def test_chunks_break_behind_a_near_comma(client: Client) -> None:
 
 @torch.no_grad()
 def test_both_families_see_one_network(client: Client) -> None:
+    from modules import sd_samplers_kdiffusion as kdiffusion
     from modules import sd_samplers_timesteps as timesteps
     from modules import shared
-
-    from minihost.denoisers import CompVisDenoiser, CompVisVDenoiser
     model = shared.sd_model
-    karras, compvis = {"v": (CompVisVDenoiser, timesteps.CompVisTimestepsVDenoiser),
-                       "eps": (CompVisDenoiser, timesteps.CompVisTimestepsDenoiser)}[model.parameterization]
+    karras, compvis = {"v": (kdiffusion.CompVisVDenoiser, timesteps.CompVisTimestepsVDenoiser),
+                       "eps": (kdiffusion.CompVisDenoiser, timesteps.CompVisTimestepsDenoiser)}[model.parameterization]
     cond = {"c_crossattn": [model.get_learned_conditioning(["a red circle"])]}
     x, denoiser = torch.randn(1, 4, 8, 16), karras(model)
     t = torch.tensor([1.0, 400.0, 998.25])

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 import traceback
 
 
@@ -15,12 +14,6 @@ class NotHere(Exception):
 
 
 def report(message: str, *, exc_info: bool = False) -> None:
-    for line in message.splitlines():
-        print("***", line, file=sys.stderr)
+    print("***", message, file=sys.stderr)
     if exc_info:
-        print(textwrap.indent(traceback.format_exc(), "    ") + "---", file=sys.stderr)
-
-
-def display(e: Exception, task: str, *, full_traceback: bool = False) -> None:
-    print(f"{task or 'error'}: {type(e).__name__}", file=sys.stderr)
-    traceback.print_exception(e, file=sys.stderr)
+        traceback.print_exc()

@@ -3,10 +3,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+from contextlib import suppress
 from typing import Any
-
-sys.modules["modules.generation_parameters_copypaste"] = sys.modules[__name__]       # its name before WebUI 1.8
 
 KEY = re.compile(r"[\s,]*(\w[\w /-]+):\s*")
 
@@ -16,30 +14,20 @@ def quote(text: Any) -> Any:
     return json.dumps(text, ensure_ascii=False) if set(str(text)) & set(",:\n") else text
 
 
-def unquote(text: str) -> str:
-    try:
-        return json.loads(text) if text[:1] == text[-1:] == '"' else text
-    except ValueError:
-        return text
-
-
 def read_line(line: str) -> dict[str, str]:
     """`Steps: 3, Size: 64x64, Note: "a, b"` as a dict of strings."""
     found, at = {}, 0
     while key := KEY.match(line, at):
-        at = key.end()
-        try:                            # a value is a JSON string, or whatever stands before the next comma
-            value, at = json.JSONDecoder().raw_decode(line, at) if line[at:at + 1] == '"' else (None, at)
-        except ValueError:
-            value = None
-        if value is None:
-            end = line.find(",", at)
-            value, at = (line[at:], len(line)) if end < 0 else (line[at:end], end)
+        value = line[key.end():].partition(",")[0]
+        at = key.end() + len(value)
+        if value.startswith('"'):
+            with suppress(ValueError):          # then it is no JSON, but a value that begins with a quotation mark
+                value, at = json.JSONDecoder().raw_decode(line, key.end())
         found[key[1]] = value
     return found
 
 
-def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) -> dict[str, str]:
+def parse_generation_parameters(x: str) -> dict[str, str]:
     """Prompt, negative prompt and parameters of an infotext; "Size: 64x128" becomes Size-1 and Size-2."""
     *lines, last = x.strip().split("\n")
     parameters = read_line(last)
@@ -51,12 +39,8 @@ def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) ->
         if line.startswith("Negative prompt:"):
             current, line = "Negative prompt", line[len("Negative prompt:"):].strip()
         texts[current].append(line)
-    result: dict[str, str] = {}
-    for key, value in parameters.items():
+    for key, value in list(parameters.items()):
         if size := re.fullmatch(r"(\d+)x(\d+)", value):
-            result[f"{key}-1"], result[f"{key}-2"] = size.groups()
-        else:
-            result[key] = value
-    result.update({key: "\n".join(text) for key, text in texts.items()})
-    result.setdefault("Clip skip", "1")
-    return {key: value for key, value in result.items() if key not in (skip_fields or [])}
+            parameters.update({f"{key}-1": size[1], f"{key}-2": size[2]})
+            del parameters[key]
+    return {"Clip skip": "1", **parameters, **{key: "\n".join(text) for key, text in texts.items()}}

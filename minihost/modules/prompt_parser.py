@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 ScheduledPromptConditioning = namedtuple("ScheduledPromptConditioning", ["end_at_step", "cond"])
+ComposableScheduledPromptConditioning = namedtuple("ComposableScheduledPromptConditioning", ["schedules", "weight"])
 NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
+TOKEN = re.compile(r"\\([()\[\]\\]?)|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([()\[\]])|[^\\()\[\]:]+|:")
+WEIGHTS, OPENS = {"(": 1.1, "[": 1 / 1.1}, {")": "(", "]": "["}
 Schedule = list[list]           # [[last step, text], ...]
 
 
@@ -30,106 +34,66 @@ class SdConditioning(list):
         self.height = height or getattr(source, "height", None)
 
 
-class LooseBar(ValueError):
-    """A bar outside of square brackets: such a prompt is taken as it stands."""
+def _schedule(prompt: str, steps: int) -> Schedule:
+    """The texts that a prompt stands for, each with the last step that uses it; ValueError if a bar is outside of square brackets."""
+    changes = {steps}
+
+    def text_at(step: int) -> str:
+        @cache
+        def run(at: int, ends: str) -> tuple[str, int]:
+            """The text from `at` to the first of the characters `ends` outside of brackets, and where that is."""
+            text = ""
+            while at < len(prompt) and prompt[at] not in ends:
+                if prompt[at] == "\\":
+                    piece, at = prompt[at:at + 2], at + 2
+                elif prompt[at] == "[" and (found := bracket(at + 1)):
+                    piece, at = found
+                elif prompt[at] == "(" and prompt[(found := run(at + 1, ")]"))[1]:][:1] == ")":
+                    piece, at = f"({found[0]})", found[1] + 1
+                elif prompt[at] == "|":
+                    raise ValueError("a bar outside of square brackets")
+                else:
+                    piece, at = prompt[at], at + 1
+                text += piece
+            return text, at
+
+        @cache
+        def bracket(at: int) -> tuple[str, int] | None:
+            """What a bracket whose inside begins at `at` stands for, and the place behind it; None if it is never closed."""
+            parts, marks, start = [], "", at
+            while not marks.endswith("]"):
+                start = at
+                text, at = run(at, ":|])")
+                if at >= len(prompt) or prompt[at] == ")":
+                    return None
+                parts.append(text)
+                marks += prompt[at]
+                at += 1
+            number = NUMBER.fullmatch(prompt[start:at - 1])
+            if number and marks in (":]", "::]"):
+                when = min(steps, int(float(number[1]) * (steps if "." in number[1] else 1)))       # a share, or a step
+                changes.add(when)
+                before = parts[0] if marks == "::]" else ""
+                return before if step <= when else parts[-2], at
+            if set(marks[:-1]) == {"|"}:
+                changes.update(range(1, steps + 1))
+                return parts[(step - 1) % len(parts)], at
+            return "[" + "".join(text + mark for text, mark in zip(parts, marks)), at
+
+        return run(0, "")[0]
+
+    text_at(1)                          # finds the changes
+    return [[last, text_at(last)] for last in sorted(changes) if last >= 1]
 
 
-class _Edit:
-    """`[before:after:when]`: `before` up to the step `when`, then `after`."""
-
-    def __init__(self, before: list, after: list, when: int) -> None:
-        self.before, self.after, self.when = before, after, when
-
-    def steps(self, last: int) -> set[int]:
-        return {self.when}.union(*(_steps(nodes, last) for nodes in (self.before, self.after)))
-
-    def at(self, step: int) -> str:
-        return _text(self.before if step <= self.when else self.after, step)
-
-
-class _Turns:
-    """`[a|b|c]`: one after the other, a step each."""
-
-    def __init__(self, options: list[list]) -> None:
-        self.options = options
-
-    def steps(self, last: int) -> set[int]:
-        return set(range(1, last + 1))
-
-    def at(self, step: int) -> str:
-        return _text(self.options[(step - 1) % len(self.options)], step)
-
-
-def _steps(nodes: list, last: int) -> set[int]:
-    return set().union(*(node.steps(last) for node in nodes if not isinstance(node, str)))
-
-
-def _text(nodes: list, step: int) -> str:
-    return "".join(node if isinstance(node, str) else node.at(step) for node in nodes)
-
-
-def _parse(text: str, at: int, ends: str, when_of: Any) -> tuple[list, int]:
-    """Nodes from `at` to the first of the characters `ends` outside of brackets, and where that is."""
-    nodes: list = []
-    while at < len(text) and text[at] not in ends:
-        if text[at] == "\\":
-            nodes.append(text[at:at + 2])
-            at += 2
-        elif text[at] == "[" and (bracket := _bracket(text, at + 1, when_of)):
-            nodes += bracket[0]
-            at = bracket[1]
-        elif text[at] == "(" and (inner := _parse(text, at + 1, ")]", when_of))[1] < len(text) and text[inner[1]] == ")":
-            nodes += ["(", *inner[0], ")"]
-            at = inner[1] + 1
-        elif text[at] == "|":
-            raise LooseBar
-        else:
-            nodes.append(text[at])
-            at += 1
-    return nodes, at
-
-
-def _bracket(text: str, at: int, when_of: Any) -> tuple[list, int] | None:
-    """The nodes of a bracket whose inside begins at `at`, and the place behind it; None if it is never closed."""
-    parts, marks, starts = [], "", [at]
-    while True:
-        nodes, at = _parse(text, at, ":|])", when_of)
-        parts.append(nodes)
-        if at >= len(text) or text[at] == ")":
-            return None
-        if text[at] == "]":
-            break
-        marks += text[at]
-        at += 1
-        starts.append(at)
-    number = NUMBER.fullmatch(text[starts[-1]:at])
-    if number and marks in (":", "::"):
-        return [_Edit(parts[0] if marks == "::" else [], parts[-2], when_of(number[1]))], at + 1
-    if marks and set(marks) == {"|"}:
-        return [_Turns(parts)], at + 1
-    literal: list = ["["]
-    for nodes, mark in zip(parts, marks + "]"):
-        literal += [*nodes, mark]
-    return literal, at + 1
-
-
-def get_learned_conditioning_prompt_schedules(prompts: Sequence[str], base_steps: int, hires_steps: int | None = None,
-                                              use_old_scheduling: bool = False) -> list[Schedule]:
-    """For each prompt the texts that it stands for, each with the last step that uses it."""
-    first, steps = (0, base_steps) if hires_steps is None else (base_steps, hires_steps)
-
-    def when_of(number: str) -> int:        # with a point: a share of the pass, the second pass being 1 to 2; without: a step
-        at = (float(number) - (hires_steps is not None)) * steps if "." in number else float(number) - first
-        return min(steps, int(at))
-
+def get_learned_conditioning_prompt_schedules(prompts: Sequence[str], base_steps: int) -> list[Schedule]:
+    """For each prompt its schedule; one with a loose bar is taken as it stands."""
     schedules = []
     for prompt in prompts:
         try:
-            nodes, _ = _parse(prompt, 0, "", when_of)
-        except LooseBar:
-            nodes = [prompt]
-        lasts = {steps, *(step for step in _steps(nodes, steps) if step >= 1)}
-        schedules.append([[last, _text(nodes, last)] for last in sorted(lasts)])
+            schedules.append(_schedule(prompt, base_steps))
+        except ValueError:
+            schedules.append([[base_steps, prompt]])
     return schedules
 
 
@@ -137,7 +101,7 @@ def get_learned_conditioning(model: Any, prompts: Sequence[str], steps: int, hir
                              use_old_scheduling: bool = False) -> list[list[ScheduledPromptConditioning]]:
     """Each prompt's schedule with the text encoder's output (tokens, c) in the text's place."""
     done: dict[str, list[ScheduledPromptConditioning]] = {}
-    schedules = get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling)
+    schedules = get_learned_conditioning_prompt_schedules(prompts, steps)
     for prompt, schedule in zip(prompts, schedules):
         if prompt not in done:
             conds = model.get_learned_conditioning(SdConditioning([text for _, text in schedule], copy_from=prompts))
@@ -164,11 +128,6 @@ def get_multicond_prompt_list(prompts: Sequence[str]) -> tuple[list[list[tuple[i
     return indexes, flat, index_of
 
 
-class ComposableScheduledPromptConditioning:
-    def __init__(self, schedules: list[ScheduledPromptConditioning], weight: float = 1.0) -> None:
-        self.schedules, self.weight = schedules, weight
-
-
 class MulticondLearnedConditioning:
     def __init__(self, shape: tuple, batch: list[list[ComposableScheduledPromptConditioning]]) -> None:
         self.shape, self.batch = shape, batch
@@ -180,17 +139,6 @@ def get_multicond_learned_conditioning(model: Any, prompts: Sequence[str], steps
     learned = get_learned_conditioning(model, flat, steps, hires_steps, use_old_scheduling)
     batch = [[ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in parts] for parts in indexes]
     return MulticondLearnedConditioning(shape=(len(prompts),), batch=batch)
-
-
-class DictWithShape(dict):
-    """SDXL's conditioning; minihost never makes one."""
-
-    def __init__(self, x: dict, shape: Any = None) -> None:
-        super().__init__(x)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self["crossattn"].shape
 
 
 def _at_step(schedule: list[ScheduledPromptConditioning], step: int) -> Tensor:
@@ -225,29 +173,17 @@ def parse_prompt_attention(text: str) -> list[list]:
             piece[1] *= factor
         return True
 
-    at = 0
-    while at < len(text):
-        weight = re.match(r":\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)", text[at:]) if text[at] == ":" else None
-        plain = re.match(r"[^\\()\[\]:]+", text[at:])
-        token = weight or plain
-        at += len(token[0]) if token else 1
-        character = text[at - 1]
-        if plain:
-            for i, part in enumerate(re.split(r"\s*\bBREAK\b\s*", plain[0])):
-                pieces += [["BREAK", -1], [part, 1.0]] if i else [[part, 1.0]]
-        elif weight:
-            if not close("(", float(weight[1])):
-                pieces.append([weight[0], 1.0])
-        elif character in "([":
-            opened.append((character, len(pieces)))
-        elif character == "\\":                 # a bracket or a backslash behind it is itself
-            literal = text[at:at + 1] if text[at:at + 1] in tuple("()[]\\") else ""
+    for token in TOKEN.finditer(text):
+        literal, weight, bracket = token.groups()
+        if literal is not None:
             pieces.append([literal, 1.0])
-            at += len(literal)
-        elif not (character == ")" and close("(", 1.1)) and not (character == "]" and close("[", 1 / 1.1)):
-            pieces.append([character, 1.0])
+        elif bracket in ("(", "["):
+            opened.append((bracket, len(pieces)))
+        elif not (close("(", float(weight)) if weight else bracket and close(OPENS[bracket], WEIGHTS[OPENS[bracket]])):
+            for i, part in enumerate(re.split(r"\s*\bBREAK\b\s*", token[0])):
+                pieces += [["BREAK", -1], [part, 1.0]] if i else [[part, 1.0]]
     for kind in "([":                           # never closed: to the end
-        while close(kind, 1.1 if kind == "(" else 1 / 1.1):
+        while close(kind, WEIGHTS[kind]):
             pass
     merged: list[list] = []
     for piece in pieces or [["", 1.0]]:

@@ -28,18 +28,19 @@ class CFGDenoisedParams:
         self.sampling_step, self.total_sampling_steps = sampling_step, total_sampling_steps
 
 
+@dataclass
 class AfterCFGCallbackParams:
     """Behind guidance: one row per image."""
 
-    def __init__(self, x: Tensor, sampling_step: int, total_sampling_steps: int) -> None:
-        self.x, self.sampling_step, self.total_sampling_steps = x, sampling_step, total_sampling_steps
+    x: Tensor
+    sampling_step: int
+    total_sampling_steps: int
 
 
 @dataclass
 class ScriptCallback:
     script: str
     callback: Callable
-    name: str = "unnamed"
 
 
 callback_map: dict[str, list[ScriptCallback]] = {}
@@ -50,43 +51,25 @@ def _kind(category: str) -> tuple[Callable, Callable]:
     registered = callback_map.setdefault(f"callbacks_{category}", [])
 
     def on(callback: Callable, *, name: str | None = None) -> None:
-        registered.append(ScriptCallback(sys._getframe(1).f_code.co_filename, callback, name or "unnamed"))
+        registered.append(ScriptCallback(sys._getframe(1).f_code.co_filename, callback))
 
-    def call(*args: Any) -> list:
-        results = []
+    def call(*args: Any) -> None:
         for c in list(registered):
             try:
-                results += c.callback(*args) or [] if category == "ui_tabs" else [c.callback(*args)]
+                c.callback(*args)
             except Exception:
                 errors.report(f"Error executing callback {category} for {c.script}", exc_info=True)
-        return results
 
     return on, call
 
 
-on_app_started, app_started_callback = _kind("app_started")                    # (demo or None, FastAPI app)
-on_model_loaded, model_loaded_callback = _kind("model_loaded")                 # (sd_model)
-on_ui_tabs, ui_tabs_callback = _kind("ui_tabs")                                # () -> [(blocks, title, elem_id)]
-on_ui_settings, ui_settings_callback = _kind("ui_settings")                    # ()
+on_app_started, app_started_callback = _kind("app_started")                    # (demo, FastAPI app)
 on_cfg_denoiser, cfg_denoiser_callback = _kind("cfg_denoiser")
 on_cfg_denoised, cfg_denoised_callback = _kind("cfg_denoised")
 on_cfg_after_cfg, cfg_after_cfg_callback = _kind("cfg_after_cfg")
-on_infotext_pasted, infotext_pasted_callback = _kind("infotext_pasted")        # (infotext, its parameters)
 on_script_unloaded, script_unloaded_callback = _kind("script_unloaded")        # ()
-on_before_image_saved, _ = _kind("before_image_saved")                         # never called: minihost saves no files
 
 
 def clear_callbacks() -> None:
     for registered in callback_map.values():
         registered.clear()
-
-
-def remove_callbacks_for_function(callback_func: Callable) -> None:
-    for registered in callback_map.values():
-        registered[:] = [c for c in registered if c.callback != callback_func]
-
-
-def remove_current_script_callbacks() -> None:
-    script = sys._getframe(1).f_code.co_filename
-    for registered in callback_map.values():
-        registered[:] = [c for c in registered if c.script != script]

@@ -1,8 +1,6 @@
 """All samplers by name."""
 from __future__ import annotations
 
-from typing import Any
-
 from modules import sd_samplers_kdiffusion, sd_samplers_timesteps
 from modules.errors import NotHere
 from modules.sd_samplers_common import Sampler, SamplerData
@@ -15,14 +13,8 @@ def find_sampler_config(name: str | None) -> SamplerData | None:
     return all_samplers[0] if name is None else all_samplers_map.get(name)
 
 
-def visible_sampler_names() -> list[str]:
-    return [sampler.name for sampler in all_samplers]
-
-
-def create_sampler(name: str | None, model: Any) -> Sampler:
+def create_sampler(name: str | None, model: object) -> Sampler:
     config = find_sampler_config(name)
     if config is None:
-        raise NotHere(f"minihost has the samplers {' and '.join(visible_sampler_names())}, not {name!r}.")
-    sampler = config.constructor(model)
-    sampler.config = config
-    return sampler
+        raise NotHere(f"minihost has the samplers {' and '.join(all_samplers_map)}, not {name!r}.")
+    return config.constructor(model)

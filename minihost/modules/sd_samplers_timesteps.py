@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from modules import devices, sd_samplers_common, shared
+from modules import shared
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
+from modules.sd_samplers_common import Sampler, SamplerData
 from torch import Tensor, nn
-
-from minihost import samplers
 
 
 class CompVisTimestepsDenoiser(nn.Module):
@@ -31,43 +30,29 @@ class CompVisTimestepsVDenoiser(CompVisTimestepsDenoiser):
 
 
 class CFGDenoiserTimesteps(CFGDenoiser):
-    mask_before_denoising = True
-
-    def __init__(self, sampler: Any) -> None:
-        super().__init__(sampler)
-        self.alphas = shared.sd_model.alphas_cumprod
-
-    @property
-    def inner_model(self) -> nn.Module:
-        if self.model_wrap is None:
-            kind = CompVisTimestepsVDenoiser if shared.sd_model.parameterization == "v" else CompVisTimestepsDenoiser
-            self.model_wrap = kind(shared.sd_model)
-        return self.model_wrap
+    wrappers: ClassVar = dict(eps=CompVisTimestepsDenoiser, v=CompVisTimestepsVDenoiser)
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
-        abar = self.alphas[sigma.long()].view(-1, 1, 1, 1)
+        abar = shared.sd_model.alphas_cumprod[sigma.long()].view(-1, 1, 1, 1)
         return (x_in - (1 - abar).sqrt() * x_out) / abar.sqrt()
 
 
-class CompVisSampler(sd_samplers_common.Sampler):
-    eta_option_field, eta_default = "eta_ddim", 0.0
-
-    def __init__(self, funcname: Callable, sd_model: Any) -> None:
-        super().__init__(funcname)
-        self.model_wrap_cfg = CFGDenoiserTimesteps(self)
-        self.model_wrap = self.model_wrap_cfg.inner_model
-
-    def get_timesteps(self, p: Any, steps: int) -> Tensor:
-        """0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
-        return (torch.arange(0, 1000, 1000 // steps, device=devices.device) + 1).clamp(0, 999)
-
-    def sample(self, p: Any, x: Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
-               image_conditioning: Tensor | None = None) -> Tensor:
-        steps = steps or p.steps
-        timesteps = self.get_timesteps(p, steps)
-        return self.run(p, x, conditioning, unconditional_conditioning, image_conditioning, steps, timesteps=timesteps)
+class CompVisSampler(Sampler):
+    def start(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+        """Timesteps 0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
+        return x, (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
 
 
-samplers_data_timesteps = [
-    sd_samplers_common.SamplerData("DDIM", lambda model: CompVisSampler(samplers.ddim, model), ["ddim"], {}),
-]
+def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
+    """DDIM at eta 0 (Song et al. 2021, eq. 12) down the rising list `timesteps`, whose first entry is where it ends."""
+    abar = shared.sd_model.alphas_cumprod[timesteps].double()
+    for i, index in enumerate(range(len(timesteps) - 1, 0, -1)):
+        eps = model(x, timesteps[index].item() * x.new_ones(len(x)), **extra_args)
+        a, a_prev = abar[index].item(), abar[index - 1].item()
+        x0 = (x - (1 - a) ** 0.5 * eps) / a**0.5
+        x = a_prev**0.5 * x0 + (1 - a_prev) ** 0.5 * eps
+        callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": x0})
+    return x
+
+
+samplers_data_timesteps = [SamplerData("DDIM", lambda model: CompVisSampler(ddim, CFGDenoiserTimesteps), ["ddim"], {})]

@@ -1,26 +1,61 @@
-"""What all modules share: settings, the state of the job, the command line and the loaded model."""
+"""What all modules share: settings, the state of the job and the loaded model."""
 from __future__ import annotations
 
-from argparse import Namespace
+import time
+from types import SimpleNamespace
 from typing import Any
 
-import torch
-from modules.options import OptionInfo, Options
-from modules.shared_state import State
+from modules.errors import NotHere
 
-cmd_opts = Namespace(ckpt=None, api_auth=None, disable_nan_check=False, lowvram=False, medvram=False, medvram_sdxl=False,
-                     no_half=True)
-device = torch.device("cpu")
-sd_model: Any = None            # minihost.diffusion.LatentDiffusion, set by modules.sd_models
-demo: Any = None                # the page's gradio.Blocks
+FREE = dict(sd_model_checkpoint=None, comma_padding_backtrack=20, batch_cond_uncond=True, pad_cond_uncond=False)
+FIXED = dict(CLIP_stop_at_last_layers=1, emphasis="Original", randn_source="CPU", use_old_scheduling=False)
+
+
+class Options(SimpleNamespace):
+    """Settings as attributes, as in the WebUI: `opts.batch_cond_uncond`."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return vars(self)
+
+    def set(self, key: str, value: Any) -> None:
+        """Sets one option. Unknown keys, and values that minihost cannot follow, are refused."""
+        if key not in self.data or value != FIXED.get(key, value):
+            known = f"the option {key!r} at {FIXED[key]!r} only, not at {value!r}" if key in FIXED else f"no option {key!r}"
+            raise NotHere(f"minihost knows {known}: take it out of the request, or use the WebUI.")
+        self.data[key] = value
+
+
+class State:
+    """What the job at hand is doing; `interrupt` and `skip` are wishes that the sampling loop reads."""
+
+    OF_DICT = ("skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no", "sampling_step",
+               "sampling_steps")
+    sampling_steps = 0
+
+    def begin(self, job: str = "(unknown)") -> None:
+        self.job, self.job_no, self.job_count, self.sampling_step = job, 0, -1, 0
+        self.time_start, self.job_timestamp = time.time(), time.strftime("%Y%m%d%H%M%S")
+        self.skipped = self.interrupted = self.stopping_generation = False
+
+    def end(self) -> None:
+        self.job, self.job_count = "", 0
+
+    def nextjob(self) -> None:
+        self.job_no, self.sampling_step = self.job_no + 1, 0
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+
+    def skip(self) -> None:
+        self.skipped = True
+
+    def dict(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self.OF_DICT}
+
+
+opts = Options(**FREE, **FIXED)
 state = State()
-
-_free = dict(sd_model_checkpoint=None, CLIP_stop_at_last_layers=1, comma_padding_backtrack=20, batch_cond_uncond=True,
-             pad_cond_uncond=False, s_min_uncond=0.0, s_min_uncond_all=False, skip_early_cond=0.0, sgm_noise_multiplier=False,
-             enable_pnginfo=True)
-_only = dict(emphasis="Original", randn_source="CPU", eta_noise_seed_delta=0, eta_ddim=0.0, eta_ancestral=1.0,
-             use_old_scheduling=False, enable_quantization=False, always_discard_next_to_last_sigma=False, tiling=False,
-             pad_cond_uncond_v0=False, sd_vae="Automatic", sd_unet="Automatic", cross_attention_optimization="Automatic",
-             samples_format="png", samples_save=False, live_previews_enable=False)
-opts = Options({**{key: OptionInfo(value) for key, value in _free.items()},
-                **{key: OptionInfo(value, only=True) for key, value in _only.items()}})
+state.begin("")
+state.end()
+sd_model: Any = None            # minihost.diffusion.LatentDiffusion, set by modules.sd_models

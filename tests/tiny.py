@@ -1,4 +1,4 @@
-"""`python -m minihost.tiny DIR`: Stable Diffusion 1's architecture, small and with random weights, for tests."""
+"""`python -m tests.tiny DIR`: Stable Diffusion 1's architecture, small and with random weights, for tests."""
 from __future__ import annotations
 
 import contextlib

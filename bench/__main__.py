@@ -1,0 +1,42 @@
+"""`python -m bench`: every table, into bench/RESULTS.md."""
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+OUT = Path(__file__).parent / "RESULTS.md"
+PICTURES = Path("out/bench/pictures")
+# title, what it says, module and arguments
+TABLES = [
+    ("The detector", "Scenes of the renderer: what it says against what was drawn, beside a second, independent method.", ["detector_check"]),
+    ("What the shapes checkpoint can do by itself", "20 steps Euler, guidance 5, unseen seeds and contents.",
+     ["objects", "--pictures", str(PICTURES)]),
+    ("Placement", "128x128, 20 steps Euler, guidance 5. The same seed for one prompt and for regions.", ["placement", "--pictures", str(PICTURES)]),
+    ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
+    ("Cost", "", ["cost"]),
+]
+
+
+def main() -> None:
+    text = ["# Results", "", f"`make bench`, {time.strftime('%Y-%m-%d')}, Python {platform.python_version()}, torch {torch.__version__}, "
+            f"{torch.get_num_threads()} threads, the embedded host.", ""]
+    for title, about, (module, *arguments) in TABLES:
+        print(title, flush=True)
+        done = subprocess.run([sys.executable, "-m", f"bench.{module}", *arguments], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"bench.{module} failed:\n{done.stderr}")
+        print(done.stdout, flush=True)
+        command = " ".join(["python -m", f"bench.{module}", *arguments])
+        table = done.stdout.strip()
+        text += [f"## {title}", "", *([about, ""] if about else []), f"`{command}`", "",
+                 *([table] if table.startswith("|") else ["```", table, "```"]), ""]
+        OUT.write_text("\n".join(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
