@@ -13,10 +13,12 @@ OUT = Path(__file__).parent / "RESULTS.md"
 PICTURES = Path("out/bench/pictures")
 # title, what it says, module and arguments
 TABLES = [
-    ("The detector", "Scenes of the renderer: what it says against what was drawn, beside a second, independent method.", ["detector_check"]),
+    ("The detector", "Scenes of the renderer: what it says against what was drawn, beside a second, independent method.",
+     ["detector_check"]),
     ("What the shapes checkpoint can do by itself", "20 steps Euler, guidance 5, unseen seeds and contents.",
      ["objects", "--pictures", str(PICTURES)]),
-    ("Placement", "128x128, 20 steps Euler, guidance 5. The same seed for one prompt and for regions.", ["placement", "--pictures", str(PICTURES)]),
+    ("Placement", "128x128, 20 steps Euler, guidance 5. The same seed for one prompt and for regions.",
+     ["placement", "--pictures", str(PICTURES)]),
     ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
     ("Cost", "", ["cost"]),
 ]

@@ -57,7 +57,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     scores: dict[str, dict[str, list[bool]]] = {}
     body = []
-    with served("--nowebui") as on:
+    with served() as on:
         print(f"embedded host up after {time.time() - start:.0f} s", flush=True)
         for layout, (boxes, _) in LAYOUTS.items():
             body.append(f"<h2>{'Three columns' if layout == 'columns' else 'Four quadrants'}</h2>")
