@@ -42,10 +42,15 @@ class Box:
 
 
 def latent_box(fractions: tuple[float, float, float, float] | None, height: int, width: int) -> Box:
-    """Fractions x0, y0, x1, y1 of a canvas of height x width cells, rounded outward to cells; None is the whole canvas."""
+    """Fractions x0, y0, x1, y1 of a canvas of height x width cells, rounded outward to cells, at least one; None is the whole."""
     x0, y0, x1, y1 = fractions or (0.0, 0.0, 1.0, 1.0)
-    return Box(*(math.floor(round(f * n, ROUND)) for f, n in ((y0, height), (x0, width))),
-               *(math.ceil(round(f * n, ROUND)) for f, n in ((y1, height), (x1, width))))
+    (top, bottom), (left, right) = _cells(y0, y1, height), _cells(x0, x1, width)
+    return Box(top, left, bottom, right)
+
+
+def _cells(start: float, end: float, length: int) -> tuple[int, int]:
+    first = min(math.floor(round(start * length, ROUND)), length - 1)
+    return first, max(math.ceil(round(end * length, ROUND)), first + 1)
 
 
 def _grown(start: int, end: int, length: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Text conditions by row: a tensor (rows, tokens, channels), or SDXL's dict of `crossattn` and `vector` (rows, channels)."""
 from __future__ import annotations
 
-from typing import Union
+from typing import Union, cast
 
 import torch
 from torch import Tensor
@@ -26,5 +26,5 @@ def cat(conds: list[Cond]) -> Cond:
     if len(conds) == 1:
         return conds[0]
     if isinstance(conds[0], dict):
-        return {key: torch.cat([c[key] for c in conds]) for key in conds[0]}
-    return torch.cat(conds)
+        return {key: torch.cat([c[key] for c in cast("list[dict[str, Tensor]]", conds)]) for key in conds[0]}
+    return torch.cat(cast("list[Tensor]", conds))

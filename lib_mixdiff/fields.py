@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from lib_mixdiff.errors import LONGEST, PlanError, inside
 
 LIST_MAX = 256  # items
 DECIMALS = 12  # kept of a number: programs that add fractions miss 1 by 2e-16
+R = TypeVar("R", bound="Record")
 
 
 class Kind:
@@ -20,7 +21,9 @@ class Kind:
 
     types: tuple[type, ...]
     noun: str
-    wanted: str
+
+    def wanted(self) -> str:
+        return self.noun
 
     def fits(self, value: object) -> bool:
         """Whether it is one of these, bounds aside. To Python true is an integer, not to JSON."""
@@ -44,7 +47,7 @@ class Kind:
         raise NotImplementedError
 
     def refusal(self, value: object, problem: str) -> PlanError:
-        return PlanError("", value, f"use {self.wanted}", "{value} " + problem)
+        return PlanError("", value, f"use {self.wanted()}", "{value} " + problem)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,6 @@ class Number(Kind):
 
     types, noun = (int, float), "a number"
 
-    @property
     def wanted(self) -> str:
         if self.low == self.high:
             return str(self.low)
@@ -101,7 +103,7 @@ class Integer(Number):
 
 
 class Switch(Kind):
-    types, noun, wanted = (bool,), "true or false", "true or false"
+    types, noun = (bool,), "true or false"
 
     def schema(self, defs: dict[str, dict]) -> dict:
         return {"type": "boolean"}
@@ -110,7 +112,7 @@ class Switch(Kind):
 class Off(Switch):
     """Only false."""
 
-    noun = wanted = "false"
+    noun = "false"
 
     def fits(self, value: object) -> bool:
         return value is False
@@ -128,7 +130,6 @@ class Text(Kind):
 
     types = (str,)
 
-    @property
     def wanted(self) -> str:
         size = f" of {self.low} to {self.high} characters" if self.high else ""
         blank = " that is not blank" if self.low and not self.high and self.noun == Text.noun else ""
@@ -154,14 +155,13 @@ class Choice(Kind):
 
     types, noun = (str,), "text"
 
-    @property
     def wanted(self) -> str:
         return "one of " + ", ".join(self.values)
 
     def checked(self, value: str) -> str:
         if value not in self.values:
             near = nearest(value, self.values)
-            raise PlanError("", value, f"use {near} ({self.wanted})" if near else f"use {self.wanted}", "{value} is unknown")
+            raise PlanError("", value, f"use {near} ({self.wanted()})" if near else f"use {self.wanted()}", "{value} is unknown")
         return value
 
     def schema(self, defs: dict[str, dict]) -> dict:
@@ -172,9 +172,11 @@ class Image(Kind):
     """Only the syntax; whether it can be decoded, or is stored here, shows later."""
 
     types, noun = (str,), "an image"
-    wanted = "base64 of a PNG, a data: URI of a PNG, JPEG or WEBP, or sha256:<64 hex digits> of one stored here; no URL, no path"
     by_hash = r"sha256:[0-9a-fA-F]{64}"
     by_value = r"(?:iVBORw0KGgo|data:image/(?:png|jpeg|webp);base64,)[A-Za-z0-9+/]+={0,2}"  # iVBO...: a PNG's first bytes
+
+    def wanted(self) -> str:
+        return "base64 of a PNG, a data: URI of a PNG, JPEG or WEBP, or sha256:<64 hex digits> of one stored here; no URL, no path"
 
     def checked(self, value: str) -> str:
         if re.fullmatch(self.by_hash, value):
@@ -197,7 +199,6 @@ class List(Kind):
 
     types, noun = (list, tuple), "a list"
 
-    @property
     def wanted(self) -> str:
         return f"a list of {f'{self.low} to' if self.low else 'at most'} {self.high} items"
 
@@ -224,13 +225,14 @@ class List(Kind):
 class Array(List):
     """One item for each of names, for example [width, height]; judged as a whole."""
 
+    names: tuple[str, ...]
+
     def __init__(self, kind: Kind, *names: str):
         super().__init__(kind, len(names), len(names))
         object.__setattr__(self, "names", names)
 
-    @property
     def wanted(self) -> str:
-        return f"[{', '.join(self.names)}], each {self.kind.wanted}"
+        return f"[{', '.join(self.names)}], each {self.kind.wanted()}"
 
     def checked(self, value: list | tuple) -> tuple:
         try:
@@ -245,9 +247,8 @@ class Box(Array):
     def __init__(self) -> None:
         super().__init__(Number(0, 1), "x0", "y0", "x1", "y1")
 
-    @property
     def wanted(self) -> str:
-        return super().wanted + " (fractions of the canvas), with x0 < x1 and y0 < y1"
+        return super().wanted() + " (fractions of the canvas), with x0 < x1 and y0 < y1"
 
     def checked(self, value: list | tuple) -> tuple[float, float, float, float]:
         x0, y0, x1, y1 = super().checked(value)
@@ -279,7 +280,10 @@ class JsonObject(Mapping):
 
 
 class Json(Kind):
-    types, noun, wanted = (dict, JsonObject), "an object", "a JSON object"
+    types, noun = (dict, JsonObject), "an object"
+
+    def wanted(self) -> str:
+        return "a JSON object"
 
     def checked(self, value: Mapping) -> JsonObject:
         try:
@@ -302,7 +306,6 @@ class Object(Kind):
 
     noun = "an object"
 
-    @property
     def wanted(self) -> str:
         return "{" + (", ".join(f'"{name}": ...' for name in self.of().required()) or "...") + "}"
 
@@ -325,9 +328,8 @@ class Either(Kind):
 
     of: Callable[[], tuple[Kind, ...]]
 
-    @property
     def wanted(self) -> str:
-        return " or ".join(kind.wanted for kind in self.of())
+        return " or ".join(kind.wanted() for kind in self.of())
 
     def fits(self, value: object) -> bool:
         return any(kind.fits(value) for kind in self.of())
@@ -357,6 +359,7 @@ def choice(*values: str, about: str = "") -> Any:
     return key(Choice(values), values[0], about)
 
 
+@dataclass(frozen=True)
 class Record:
     """An object of the plan: a frozen dataclass whose fields are made by `key`, checked where it is made."""
 
@@ -392,14 +395,14 @@ class Record:
                 raise PlanError("", value[name], remedy, "there is no such key").within(str(name))
 
     @classmethod
-    def from_dict(cls, value: dict) -> Record:
+    def from_dict(cls: type[R], value: object) -> R:
         """From JSON's object; PlanError where it breaks a rule."""
         if not isinstance(value, dict):
             raise Object(lambda: cls).refusal(value, "is not an object")
         cls.refuse_unknown(value)
         for name in cls.required():
             if name not in value:
-                raise PlanError(name, None, f"add {cls.keyed()[name].metadata['kind'].wanted}", "this key is required")
+                raise PlanError(name, None, f"add {cls.keyed()[name].metadata['kind'].wanted()}", "this key is required")
         return cls(**{each.name: value[name] for name, each in cls.keyed().items() if name in value})
 
     def to_dict(self, defaults: bool = True) -> dict:

@@ -70,7 +70,6 @@ class Mosaic:
         self.and_weights = [list(weights) for weights in and_weights]
         self.conds = sum(map(len, self.and_weights))
         self.calls = 0                          # of the network, over the run
-        self._size = max(m.crop.bottom for m in members), max(m.crop.right for m in members)
         self._pieces: list[list[_Piece]] = []   # by the host's row
         self._image: list[int] = []             # of the host's row
         for image, weights in enumerate(self.and_weights):
@@ -82,14 +81,13 @@ class Mosaic:
             self._pieces.append([_uncond_piece(m, weights, len(self._pieces)) for m in members])
             self._image.append(image)
         self._batches: dict[tuple[int, int, int], list[_Batch]] = {}
-        self._sums: Tensor | None = None        # (2 slots, 2, images, channels, height, width): gC, N and U, gU
+        self._sums = torch.empty(0)             # from the first rows on (2 slots, 2, images, channels, height, width): gC, N and U, gU
         self.start()
 
     def start(self) -> None:
         """A step begins: the next call brings the first row."""
         self._next = 0
-        if self._sums is not None:
-            self._sums.zero_()
+        self._sums.zero_()
 
     def predict(self, network: Network, x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
         """The next rows, in x's dtype: final if these are all of the step's, else the best that is known by now.
@@ -98,7 +96,7 @@ class Mosaic:
         if last > len(self._pieces):
             raise RuntimeError("the network was asked for more rows than the job has: another extension calls it by itself, "
                                "which mixdiff cannot tell from the job's own calls; disable one of the two")
-        if self._sums is None:
+        if self._sums.numel() == 0:
             self._sums = torch.zeros(2, 2, len(self.and_weights), *x.shape[1:], dtype=torch.float32, device=x.device)
             self._pieces = [[_Piece(p.row, p.crop, p.text, p.slot, p.weights.to(x.device)) for p in row] for row in self._pieces]
         self._next = last
@@ -137,7 +135,7 @@ class Mosaic:
                 size = piece.crop.height, piece.crop.width
                 groups.setdefault((size, length if piece.text is None else tokens(piece.text)), []).append(piece)
             self._batches[key] = [
-                _Batch(tuple(part), cat([p.text for p in part]) if all(p.text is not None for p in part) else None)
+                _Batch(tuple(part), cat(texts) if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
                 for ((height, width), _), group in groups.items()
                 for most in [max(1, cells // (height * width))]
                 for part in (group[i:i + most] for i in range(0, len(group), most))]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.fields import (
@@ -66,7 +66,7 @@ class Version(Integer):
     """The only one so far; a newer plan may hold what this code would leave out."""
 
     def checked(self, value: float) -> int:
-        if value > self.high:
+        if value > VERSION:
             raise PlanError("", value, "update mixdiff to use it", "{value} was made by a newer mixdiff")
         return super().checked(value)
 
@@ -281,11 +281,11 @@ class Plan(ModelPlan):
 
     canvas: tuple[int, int] | None = key(Array(SIDE, "width", "height"), None, "px of the first pass; null = the job's")
     amdm: Amdm | None = key(Object(lambda: Amdm), None)
-    hires: JsonObject | bool = key(Either(lambda: (Json(), Off())), JsonObject({}), "merge patch (RFC 7396); false = plain pass")
+    hires: JsonObject | Literal[False] = key(Either(lambda: (Json(), Off())), JsonObject({}), "merge patch (RFC 7396); false = plain pass")
     ui: JsonObject = key(Json(), JsonObject({}), "the editor's own: kept, never read")
 
     @classmethod
-    def from_dict(cls, value: dict | str) -> Plan:
+    def from_dict(cls, value: object) -> Plan:
         """From JSON's object or its text; PlanError where it breaks a rule."""
         return super().from_dict(decoded(value))
 
@@ -332,7 +332,8 @@ class Plan(ModelPlan):
     def is_neutral(self) -> bool:
         if self.canvas or self.amdm or not super().is_neutral:
             return False
-        return not self.hires or self.for_hires().is_neutral
+        hires = self.for_hires() if self.hires else None
+        return hires is None or hires.is_neutral
 
 
 def schema() -> dict:
@@ -399,7 +400,7 @@ def leave_out(value: Any, path: list[str | int]) -> list[str | int]:
         if step not in there:
             break
         way.append(step)
-        homes.append(home[step])
+        homes.append(homes[-1][step])
     if way:
         del homes[-2][way[-1]]
     return way
@@ -410,6 +411,6 @@ def as_pasted(path: list[str | int], gone: list[list[str | int]]) -> list[str | 
     path = list(path)
     for *home, index in reversed(gone):
         at = len(home)
-        if isinstance(index, int) and path[:at] == home and len(path) > at and path[at] >= index:
-            path[at] += 1
+        if isinstance(index, int) and path[:at] == home and len(path) > at and isinstance(now := path[at], int) and now >= index:
+            path[at] = now + 1
     return path

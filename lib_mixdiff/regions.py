@@ -37,16 +37,13 @@ def members(plan: Plan, height: int, width: int, cfg_scale: float,
         crop = box.grown(height, width)
         share = torch.zeros(crop.height, crop.width)
         share[box.inside(crop).of] = part
-        result.append(Member(crop, share, _guidance(region, cfg_scale), conds, uncond))
+        guidance = region.cfg_scale or cfg_scale
+        if guidance != cfg_scale and cfg_scale == 0:
+            raise PlanError(f"regions[{plan.regions.index(region)}].cfg_scale", region.cfg_scale,
+                            "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
+                            "{value} is reached through the job's own guidance, which is 0")
+        result.append(Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0, conds, uncond))
     if bool((base > 0).any()):
         result.append(Member(Box(0, 0, height, width), base))
     return result
 
-
-def _guidance(region: Region, cfg_scale: float) -> float:
-    if region.cfg_scale is None:
-        return 1.0
-    if cfg_scale == 0:
-        raise PlanError("cfg_scale", cfg_scale, "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
-                        "a region's own scale needs the job's guidance, which is {value}")
-    return region.cfg_scale / cfg_scale

@@ -36,7 +36,7 @@ class Script(scripts.Script):
 
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
-        run.step(params.text_cond.shape)
+        run.step(params.text_cond)
 
 
 def on_cfg_denoised(params):

@@ -22,6 +22,15 @@ class Job:
         return result
 
 
+@pytest.mark.parametrize("name", ["launch_sampling", "sample"])
+def test_what_another_put_there_before_us_stays(name):
+    thing = Sampler() if name == "launch_sampling" else Job()
+    theirs = lambda *args: "theirs"     # noqa: E731
+    setattr(thing, name, theirs)
+    during_next_sampling(thing, lambda stack: None) if name == "launch_sampling" else during_next_sample(thing, lambda: None)
+    assert getattr(thing, name)(3, lambda: 1) == "theirs" and vars(thing)[name] is theirs
+
+
 def entering(log, error=None):
     def enter(stack):
         log.append("enter")

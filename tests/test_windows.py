@@ -50,6 +50,13 @@ def test_boxes_are_rounded_outward(fractions, cells, expected):
     assert latent_box(fractions, *cells) == expected
 
 
+@pytest.mark.parametrize("fractions", [(0.5, 0, 0.5 + 1e-10, 1), (1 - 1e-11, 0, 1, 1), (0, 1 - 1e-11, 1, 1)])
+def test_the_thinnest_box_is_a_cell(fractions):
+    for n in range(1, 130):
+        box = latent_box(fractions, n, n)
+        assert box.height >= 1 and box.width >= 1 and box.bottom <= n and box.right <= n and box.top >= 0 and box.left >= 0
+
+
 def test_a_crop_is_aligned_holds_its_box_and_stays_on_the_canvas():
     rng = random.Random(0)
     for _ in range(2000):

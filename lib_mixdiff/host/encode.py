@@ -25,6 +25,8 @@ def encoded(p: Job, prompts: Sequence[str | None], negatives: Sequence[str | Non
             if text is not None and (found := NETWORK.search(text)):
                 raise PlanError(key, found.group(), "put it into the job's own prompt, where it acts on the whole picture",
                                 "{value} would have to act in one region only, which is not built yet")
+    if getattr(shared.opts, "enable_prompt_comments", False):
+        prompts, negatives = ([None if t is None else _without_comments(t) for t in texts] for texts in (prompts, negatives))
     sampler = sd_samplers.find_sampler_config(p.sampler_name)
     steps = sampler.total_steps(p.steps) if sampler else p.steps
 
@@ -56,7 +58,12 @@ def encoded(p: Job, prompts: Sequence[str | None], negatives: Sequence[str | Non
     return result
 
 
-def _refuse_schedule(field: str, text: str, schedule: Sequence) -> None:
+def _without_comments(text: str) -> str:
+    """As the host strips them from the job's own prompts (modules/processing_scripts/comments.py)."""
+    return "\n".join(line.split("#")[0] for line in text.split("\n") if not line.startswith("#"))
+
+
+def _refuse_schedule(field: str, text: str | None, schedule: Sequence) -> None:
     if len(schedule) > 1:
         raise PlanError(field, text, "use one prompt for all steps there, and edit the job's own prompt only",
                         "{value} changes from step to step, which is not built yet in a region's prompt")

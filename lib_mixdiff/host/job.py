@@ -16,13 +16,16 @@ def refuse(plan: Plan, p: Job) -> None:
             ("img2img", not isinstance(p, processing.StableDiffusionProcessingTxt2Img), "use txt2img"),
             ("a hires pass", getattr(p, "enable_hr", False), "switch Hires. fix off"),
             ("a refiner", getattr(p, "refiner_checkpoint_info", None) is not None, "switch the refiner off"),
+            ("Tiling", getattr(p, "tiling", False), "switch it off"),
             ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
     neutral, plain = Plan(), Region()
-    for key in ("model", "canvas", "tiles", "guides", "paint", "amdm", "hires"):
-        if getattr(plan, key) != getattr(neutral, key):
-            raise PlanError(key, getattr(plan, key), "leave the key out of the plan", NOT_YET)
+    wanted = {"guides": any(guide.enabled for guide in plan.guides), "paint": bool(plan.paint.phrases),
+              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "tiles", "amdm", "hires")}}
+    for key, found in wanted.items():
+        if found:
+            raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
     for index, region in enumerate(plan.regions):
         for key in ("mask", "seed", "range", "model", "coords", "control_units"):
             if region.enabled and getattr(region, key) != getattr(plain, key):

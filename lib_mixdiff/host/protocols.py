@@ -29,8 +29,10 @@ class Job(Protocol):
     width: int
     height: int
     cfg_scale: float
+    prompt: str | list[str]
     extra_generation_params: dict[str, Any]
     sample: Callable[..., Any]
+    _mixdiff: object            # ours: host.run.Run
 
 
 class Conds(Protocol):

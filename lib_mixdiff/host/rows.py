@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from modules import sd_samplers_common, shared
 from torch import Tensor, nn
 
 from lib_mixdiff.conds import Cond
@@ -22,6 +23,7 @@ class Rows(nn.Module):
         self.inner, self.mosaic = inner, mosaic
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
+        self.pending = False                    # a step has begun, and its rows have not been summed yet
 
     def __getattr__(self, name: str):
         try:
@@ -31,7 +33,8 @@ class Rows(nn.Module):
 
     def start(self) -> None:
         """A step begins."""
-        self.host_calls = 0
+        self.must_be_done()
+        self.host_calls, self.pending = 0, True
         self.mosaic.start()
 
     def forward(self, x: Tensor, sigma: Tensor, cond: dict, **kwargs) -> Tensor:
@@ -41,22 +44,36 @@ class Rows(nn.Module):
         text, image_key, image = split(cond)
 
         def network(x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
+            if shared.state.interrupted or shared.state.skipped:
+                raise sd_samplers_common.InterruptedException
             return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
 
-        return self.mosaic.predict(network, x, sigma, text, image)
+        try:
+            return self.mosaic.predict(network, x, sigma, text, image)
+        except BaseException:
+            self.pending = False                # this step has its own reason not to be done
+            raise
 
     def finish(self, x: Tensor) -> None:
         """Writes the step's rows into x (conds + images, channels, h, w), where they are not there already."""
+        self.pending = self.host_calls == 0
+        if self.pending:
+            return
         if self.host_calls > 1 or not self.mosaic.whole:
             x.copy_(self.mosaic.rows())
 
     @contextmanager
     def keeping_errors(self) -> Iterator[None]:
-        """For callbacks."""
+        """For callbacks; the first error is kept."""
         try:
             yield
         except Exception as error:
-            self.error = error
+            self.error = self.error or error
+
+    def must_be_done(self) -> None:
+        """RuntimeError if a step's rows came from elsewhere, or were summed unfinished: never a picture without the regions."""
+        if self.pending:
+            raise RuntimeError("another extension took the network's place away from mixdiff during sampling; disable one of the two")
 
     def check(self) -> None:
         if self.error is not None:
@@ -65,11 +82,13 @@ class Rows(nn.Module):
 
 @contextmanager
 def answering(denoiser: Denoiser, mosaic: Mosaic) -> Iterator[Rows]:
-    """The denoiser's network is the mosaic inside the block."""
+    """The denoiser's network is the mosaic inside the block; at its end a callback's error is raised."""
     rows = Rows(denoiser.inner_model, mosaic)
     denoiser.model_wrap = rows
     try:
         yield rows
+        rows.check()
+        rows.must_be_done()
     finally:
         if denoiser.model_wrap is rows:
             denoiser.model_wrap = rows.inner
@@ -88,7 +107,7 @@ def split(cond: dict) -> tuple[Cond, str | None, Tensor | None]:
 
 def joined(text: Cond, image_key: str | None, image: Tensor | None) -> dict:
     """The inverse of `split`."""
-    whole = dict(text) if isinstance(text, dict) else {"c_crossattn": [text]}
+    whole: dict = dict(text) if isinstance(text, dict) else {"c_crossattn": [text]}
     if image_key is not None:
         whole[image_key] = [image] if image_key == "c_concat" else image
     return whole

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from torch import Tensor
 
+from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.encode import encoded
 from lib_mixdiff.host.job import refuse
@@ -17,14 +18,18 @@ from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import active_regions, members
 
 CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
+WRAPPED = 5             # wrappers around ours that are looked through
 
 
 def asked(args: tuple) -> object:
-    """The plan among the script's arguments, [PLAN] or [enabled, PLAN]; None where there is none, or only blanks."""
+    """The plan among the script's arguments, [PLAN] or [enabled, PLAN]; None where there is none, or only blanks.
+    Arguments of any other form come back as they are, which no plan is."""
     if args and isinstance(args[0], bool):
         args = args[1:] if args[0] else ()
-    plan = args[0] if args else None
-    return None if isinstance(plan, str) and not plan.strip() else plan
+    given = [a for a in args if a is not None and not (isinstance(a, str) and not a.strip())]
+    if not given:
+        return None
+    return args[0] if len(given) == 1 and given[0] is args[0] else list(args)
 
 
 def infotext(args: tuple) -> str | None:
@@ -58,6 +63,8 @@ class Run:
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:
+            if cls.of(p) is not run:        # the batch was begun anew
+                return
             del p._mixdiff
             if not run.entered and not Plan.from_dict(wanted).is_neutral:
                 raise PlanError("job", type(p).__name__, "use it without mixdiff, or mixdiff without it",
@@ -81,28 +88,29 @@ class Run:
         regions = active_regions(plan)
         texts = encoded(p, [r.prompt for r in regions], [r.negative_prompt for r in regions], [places[id(r)] for r in regions])
         and_weights = [[part.weight for part in parts] for parts in conds.batch]
+        if not all(any(weights) for weights in and_weights):
+            raise PlanError("job", p.prompt, "end it differently, or give one of its parts a weight",
+                            "the weight of the job's own prompt is 0, as a colon and a number at its end are read ({value})")
         mosaic = Mosaic(members(plan, height, width, p.cfg_scale, texts), and_weights)
         self.rows = stack.enter_context(answering(p.sampler.model_wrap_cfg, mosaic))
-        stack.push(self._leave)
+        stack.callback(setattr, self, "rows", None)
 
-    def _leave(self, exception_type: type | None, *_: object) -> None:
-        rows, self.rows = self.rows, None
-        if exception_type is None:
-            rows.check()
-
-    def step(self, text_cond_shape: tuple) -> None:
+    def step(self, text_cond: Cond) -> None:
         """For `on_cfg_denoiser`: the next calls of the network bring one step's rows. Cannot fail."""
         if self.rows is None:
             return
         with self.rows.keeping_errors():
             self.rows.start()
-            if text_cond_shape[1] % 77 == CONTROLNET_ROW:
+            if tokens(text_cond) % 77 == CONTROLNET_ROW:
                 raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                                 "mixdiff does not do {value} together with regions yet")
 
 
 def step_done(network: object, x: Tensor) -> None:
-    """For `on_cfg_denoised`: the host is about to sum the rows x. Cannot fail."""
-    if isinstance(network, Rows):
-        with network.keeping_errors():
-            network.finish(x)
+    """For `on_cfg_denoised`: the host is about to sum the rows x. Cannot fail. Another extension may have wrapped us."""
+    for _ in range(WRAPPED):
+        if isinstance(network, Rows):
+            with network.keeping_errors():
+                network.finish(x)
+            return
+        network = getattr(network, "inner_model", None) or getattr(network, "inner", None)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from torch import Tensor
 
@@ -15,51 +16,48 @@ def during_next_sampling(sampler: Sampler, enter: Callable[[ExitStack], None]) -
     For `process_before_every_sampling`, where an exception would be logged and the job go on without us: this cannot fail,
     and what `enter` raises reaches the user.
     """
-    launch, used = sampler.launch_sampling, False
-
-    def once(steps: int, func: Callable[[], Tensor]) -> Tensor:
-        nonlocal used
-        if used:                # another extension saved and restored us: step aside
-            return launch(steps, func)
-        used = True
-        if vars(sampler).get("launch_sampling") is once:
-            del sampler.launch_sampling
+    def around(launch: Callable, steps: int, func: Callable[[], Tensor]) -> Tensor:
         with ExitStack() as stack:
             enter(stack)
             return launch(steps, lambda: _without_recursion_error(func))
 
-    sampler.launch_sampling = once
+    _once(sampler, "launch_sampling", around)
 
 
 def during_next_sample(p: Job, finish: Callable[[], None]) -> None:
-    """Calls `finish` when the next `p.sample` has returned a result or raised."""
-    sample, own, used = p.sample, vars(p).get("sample"), False
-
-    def once(*args, **kwargs):
-        nonlocal used
-        if used:
-            return sample(*args, **kwargs)
-        used = True
-        if vars(p).get("sample") is once:
-            if own is None:
-                del p.sample
-            else:
-                p.sample = own
+    """Calls `finish` when the next `p.sample` has returned a result or raised; the first error is the one that is raised."""
+    def around(sample: Callable, *args: Any, **kwargs: Any) -> Any:
         try:
             result = sample(*args, **kwargs)
         except BaseException:
-            finish_quietly()
+            try:
+                finish()
+            except Exception:
+                pass
             raise
         finish()
         return result
 
-    def finish_quietly() -> None:
-        try:
-            finish()
-        except Exception:       # the first error is the one to show
-            pass
+    _once(p, "sample", around)
 
-    p.sample = once
+
+def _once(owner: object, name: str, around: Callable) -> None:
+    """The next call of `owner.name` is `around(plain, ...)`; then the owner is as it was."""
+    plain, own, used = getattr(owner, name), vars(owner).get(name), False
+
+    def shot(*args: Any, **kwargs: Any) -> Any:
+        nonlocal used
+        if used:                # another extension saved and restored us: step aside
+            return plain(*args, **kwargs)
+        used = True
+        if vars(owner).get(name) is shot:
+            if own is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, own)
+        return around(plain, *args, **kwargs)
+
+    setattr(owner, name, shot)
 
 
 def _without_recursion_error(func: Callable[[], Tensor]) -> Tensor:

@@ -2,16 +2,19 @@
 
 STAGE is `vae`; `decoder`: that of the VAE alone, further, which leaves latents as they are, so it may run beside `unet`;
 `encode`: scenes to latents, once; `unet`. Each piece ends in a snapshot under --work and a usable file.
-Scenes, noise and timesteps depend on (seed, global sample index) only, so a resumed run is the same run.
+Scenes, noise and timesteps depend on (seed, global sample index) only, so a resumed run is the same run; so is one on several
+processes, which share each of `unet`'s batches: `OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m minihost.shapes.train unet`.
 """
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -165,10 +168,15 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
         unet.load_state_dict(state["unet"])
         optimizer.load_state_dict(state["optimizer"])
         average, done = state["average"], state["done"]
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if ranks > 1:
+        dist.init_process_group("gloo")
     abar = parts.betas_and_abar(parameterization)[1].float()
     losses: list[float] = []
 
     def save() -> None:
+        if rank > 0:
+            return
         torch.save({"unet": unet.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "done": done}, snapshot)
         live = [w.detach().clone() for w in weights]
         with torch.no_grad():
@@ -190,6 +198,8 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
         t = (timesteps(b, rng) * parts.TIMESTEPS).long()
         focus = on_objects(mean)
         dropped = torch.rand(b, generator=rng) < 0.1
+        mine = slice(rank, None, ranks)
+        x0, noise, t, focus, dropped, pick = (whole[mine] for whole in (x0, noise, t, focus, dropped, pick))
         a = abar[t].view(-1, 1, 1, 1)
         x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
@@ -202,6 +212,10 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
         loss = (error * focus).mean()
         optimizer.zero_grad()
         loss.backward()
+        if ranks > 1:
+            whole = torch.nn.utils.parameters_to_vector([w.grad for w in weights])
+            dist.all_reduce(whole)
+            torch.nn.utils.vector_to_parameters(whole / ranks, [w.grad for w in weights])
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         done += 1
@@ -210,7 +224,7 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
             torch._foreach_mul_(average, keep)
             torch._foreach_add_(average, weights, alpha=1 - keep)
         losses.append(loss.item())
-        if done % 100 == 0:
+        if done % 100 == 0 and rank == 0:
             print(f"unet: step {done}, loss {np.mean(losses[-100:]):.4f}, {time.strftime('%H:%M:%S')}", flush=True)
         if done % 500 == 0:
             save()

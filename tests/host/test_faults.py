@@ -26,6 +26,7 @@ OURS = [
       for call in (0, 1)],
     ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
     ("network", "recursion", 1, "RuntimeError"),
+    ("network's place", "replaced", 1, "RuntimeError"), ("network's place", "replaced", 3, "RuntimeError"),
 ]
 
 
@@ -55,6 +56,13 @@ def test_after_a_fault_of_the_host_all_is_as_without_mixdiff(host, plain, method
     assert answer.body.get("error") == name
     assert host.txt2img().body["images"] == plain[0]
     assert lasting(host.state()) == plain[1]
+
+
+def test_another_extension_may_wrap_us(host):
+    def latents(kind):
+        go(host, "network's place", kind, 1, LEFT_RIGHT)
+        return host.latents()
+    assert (latents("") == latents("wrapped")).all()
 
 
 @pytest.mark.parametrize("at, kind, call, name", OURS)

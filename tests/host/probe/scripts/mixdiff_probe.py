@@ -127,8 +127,33 @@ class Script(scripts.Script):
             last["latents"].append(ps.samples.float().cpu())
 
 
+class Around(torch.nn.Module):
+    """What another extension may put around the network."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner_model = inner
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner_model"), name)
+
+    def forward(self, *args, **kwargs):
+        return self.inner_model(*args, **kwargs)
+
+
+def take_the_networks_place(params):
+    faults["call"] -= 1
+    if faults["call"] == -1 and faults["kind"]:
+        params.denoiser.model_wrap = Around(params.denoiser.model_wrap) if faults["kind"] == "wrapped" else params.denoiser.sampler.model_wrap
+
+
 def callback(at):
     def act(params):
+        if at == "on_cfg_denoiser" and faults.get("at") == "network's place":
+            take_the_networks_place(params)
         if faults.get("at") == at:
             faults["call"] = faults.get("call", 0) - 1
             if faults["call"] == -1:
