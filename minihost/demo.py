@@ -45,7 +45,7 @@ def save(picture: np.ndarray, name: str, boxes: list, right: list[bool]) -> str:
 
 
 def figure(picture: np.ndarray, found: Detection, name: str, title: str, boxes: list, right: list[bool]) -> str:
-    seen = ", ".join(t.name for t in found.things) or "nothing"
+    seen = ", ".join(t.name or "something" for t in found.things) or "nothing"
     verdict = f'<span class="{"good" if all(right) else "bad"}">{sum(right)} of {len(right)} in place</span>'
     return (f'<figure><img src="{save(picture, name, boxes, right)}" width="{SIZE * ZOOM}" height="{SIZE * ZOOM}" '
             f'alt="{html.escape(title)}: {html.escape(seen)}"><figcaption><b>{title}</b>: {verdict}<br>seen: {html.escape(seen)}'
