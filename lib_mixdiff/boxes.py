@@ -4,6 +4,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+Fractions = tuple[float, float, float, float]      # x0, y0, x1, y1
+
+WHOLE: Fractions = (0.0, 0.0, 1.0, 1.0)
 ALIGN = 8       # cells: the network halves three times
 ROUND = 6       # decimals of a cell: 1/3 of 24 cells is 8 cells, not 9
 
@@ -29,6 +32,11 @@ class Box:
         """The index of these cells in a tensor (..., height, width)."""
         return (..., slice(self.top, self.bottom), slice(self.left, self.right))
 
+    def cut(self, height: int, width: int) -> Box | None:
+        """What of it lies on a canvas of height x width cells; None where nothing does."""
+        box = Box(max(self.top, 0), max(self.left, 0), min(self.bottom, height), min(self.right, width))
+        return box if box.height > 0 and box.width > 0 else None
+
     def inside(self, outer: Box) -> Box:
         """The same cells, counted from the corner of `outer`."""
         return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
@@ -41,16 +49,20 @@ class Box:
         return Box(top, left, bottom, right)
 
 
-def latent_box(fractions: tuple[float, float, float, float] | None, height: int, width: int) -> Box:
-    """Fractions x0, y0, x1, y1 of a canvas of height x width cells, rounded outward to cells, at least one; None is the whole."""
-    x0, y0, x1, y1 = fractions or (0.0, 0.0, 1.0, 1.0)
-    (top, bottom), (left, right) = _cells(y0, y1, height), _cells(x0, x1, width)
-    return Box(top, left, bottom, right)
+def latent_box(fractions: Fractions | None, height: int, width: int, view: Fractions = WHOLE) -> Box:
+    """Fractions x0, y0, x1, y1 of a picture, rounded outward to cells, at least one; None is the whole picture.
+
+    The canvas of height x width cells shows the part `view` of the picture; of the box, parts may lie outside the canvas.
+    """
+    (x0, y0, x1, y1), (left, top, right, bottom) = fractions or WHOLE, view
+    rows = _cells((y0 - top) / (bottom - top), (y1 - top) / (bottom - top), height)
+    columns = _cells((x0 - left) / (right - left), (x1 - left) / (right - left), width)
+    return Box(rows[0], columns[0], rows[1], columns[1])
 
 
 def _cells(start: float, end: float, length: int) -> tuple[int, int]:
-    first = min(math.floor(round(start * length, ROUND)), length - 1)
-    return first, max(math.ceil(round(end * length, ROUND)), first + 1)
+    first, last = math.floor(round(start * length, ROUND)), math.ceil(round(end * length, ROUND))
+    return (first, last) if last > first else (first - (first == length), last + (first < length))
 
 
 def _grown(start: int, end: int, length: int) -> tuple[int, int]:

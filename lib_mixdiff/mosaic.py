@@ -126,6 +126,12 @@ class Mosaic:
         """Whether the step's rows were all asked for, so that `predict` has returned them as they should be if it was one call."""
         return self._next == len(self._pieces)
 
+    def call_shapes(self, height: int, width: int, length: int = 77) -> list[tuple[int, int, int]]:
+        """(rows, height, width) of the network's calls for one step that is asked for at once, on a canvas of height x width cells."""
+        rows = len(self._pieces)
+        return [(len(b.pieces), b.pieces[0].crop.height, b.pieces[0].crop.width)
+                for b in self._batches_of(0, rows, length, rows * height * width)]
+
     def _batches_of(self, first: int, last: int, length: int, cells: int) -> list[_Batch]:
         """The pieces of these rows in batches of one size and text length, none larger than the host's own call."""
         key = (first, last, length)

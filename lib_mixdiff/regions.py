@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
-from lib_mixdiff.boxes import Box, latent_box
+from lib_mixdiff.boxes import WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.mosaic import Member, Part
@@ -21,19 +22,34 @@ def active_regions(plan: Plan) -> list[Region]:
     return [r for r in plan.regions if r.enabled and r.weight > 0]
 
 
-def members(plan: Plan, height: int, width: int, cfg_scale: float,
+@dataclass(frozen=True)
+class Canvas:
+    """What one pass draws on: latent cells, the part of the output picture that they show, and their size against the first pass."""
+    height: int
+    width: int
+    view: Fractions = WHOLE
+    scale: float = 1.0
+
+
+def members(plan: Plan, canvas: Canvas, cfg_scale: float,
             texts: Sequence[tuple[tuple[Part, ...] | None, Cond | None]]) -> list[Member]:
-    """One for each active region, and one for the base where it has a say, on a canvas of height x width latent cells.
+    """One for each active region that reaches the canvas, and one for the base where it has a say.
 
     `texts` holds for each active region its conds and its uncond, None for the job's own; `cfg_scale` is the job's.
     """
-    regions = active_regions(plan)
-    boxes = [latent_box(r.box, height, width) for r in regions]
-    feather = min([plan.base.feather / CELL_PX, *(LARGEST_FEATHER * min(b.height, b.width) for b in boxes)])
-    weights = [r.weight * WINDOWS[r.window](b.height, b.width) for r, b in zip(regions, boxes)]
+    height, width = canvas.height, canvas.width
+    regions, boxes, weights, said = [], [], [], []
+    feather = canvas.scale * plan.base.feather / CELL_PX
+    for region, text in zip(active_regions(plan), texts):
+        whole = latent_box(region.box, height, width, canvas.view)
+        if (box := whole.cut(height, width)) is None:
+            continue
+        feather = min(feather, LARGEST_FEATHER * min(whole.height, whole.width))
+        regions.append(region), boxes.append(box), said.append(text)
+        weights.append(region.weight * WINDOWS[region.window](whole.height, whole.width)[box.inside(whole).of])
     base, parts = shares(height, width, list(zip(boxes, weights)), plan.base.share, feather)
     result = []
-    for region, box, part, (conds, uncond) in zip(regions, boxes, parts, texts):
+    for region, box, part, (conds, uncond) in zip(regions, boxes, parts, said):
         crop = box.grown(height, width)
         share = torch.zeros(crop.height, crop.width)
         share[box.inside(crop).of] = part

@@ -57,11 +57,17 @@ class Host:
         return answer.json()
 
     def txt2img(self, plan: object = None, **fields) -> Answer:
+        return self.run("txt2img", plan, **fields)
+
+    def img2img(self, plan: object = None, **fields) -> Answer:
+        return self.run("img2img", plan, **fields)
+
+    def run(self, route: str, plan: object = None, **fields) -> Answer:
         """`plan` goes into mixdiff's arguments where it is not None; a list stands for all of them."""
         scripts = dict(fields.pop("alwayson_scripts", {}))
         if plan is not None:
             scripts["mixdiff"] = {"args": plan if isinstance(plan, list) else [plan]}
-        answer = requests.post(self.url + "/sdapi/v1/txt2img", json={**fields, "alwayson_scripts": scripts}, timeout=600)
+        answer = requests.post(f"{self.url}/sdapi/v1/{route}", json={**fields, "alwayson_scripts": scripts}, timeout=600)
         return Answer(answer.status_code, answer.json())
 
 

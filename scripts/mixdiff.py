@@ -2,6 +2,7 @@
 import gradio as gr
 from modules import script_callbacks, scripts
 
+from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run, infotext, step_done
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
@@ -36,12 +37,13 @@ class Script(scripts.Script):
 
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
-        run.step(params.text_cond)
+        run.step(params.denoiser, params.text_cond)
 
 
 def on_cfg_denoised(params):
     step_done(params.inner_model, params.x)
 
 
+script_callbacks.on_app_started(lambda demo, app: add_routes(app))
 script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
 script_callbacks.on_cfg_denoised(on_cfg_denoised)

@@ -3,67 +3,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from modules import devices, prompt_parser, sd_samplers, shared
 
-from lib_mixdiff.conds import Cond, take
+from lib_mixdiff.conds import Cond, take, tokens
 from lib_mixdiff.errors import PlanError
-from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.host.protocols import Denoiser, Job
 from lib_mixdiff.mosaic import Part
 
 NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
+Entries = tuple[int, ...]                   # which entry of each prompt's schedule holds at a step
 
 
-def encoded(p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None],
-            fields: Sequence[str]) -> list[tuple[tuple[Part, ...] | None, Cond | None]]:
-    """For each region its conds, one for each part of an `AND`, and its uncond; None where the prompt is None.
+class Texts:
+    """The prompts of regions for one pass, with their prompt editing: what each says at a step."""
 
-    `fields` are the regions' places in the plan, for messages. SDXL's size vector is that of the whole job.
-    """
-    for field, prompt, negative in zip(fields, prompts, negatives):
-        for key, text in ((f"{field}.prompt", prompt), (f"{field}.negative_prompt", negative)):
-            if text is not None and (found := NETWORK.search(text)):
-                raise PlanError(key, found.group(), "put it into the job's own prompt, where it acts on the whole picture",
-                                "{value} would have to act in one region only, which is not built yet")
-    if getattr(shared.opts, "enable_prompt_comments", False):
-        prompts, negatives = ([None if t is None else _without_comments(t) for t in texts] for texts in (prompts, negatives))
-    sampler = sd_samplers.find_sampler_config(p.sampler_name)
-    steps = sampler.total_steps(p.steps) if sampler else p.steps
+    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], fields: Sequence[str]) -> None:
+        """None is the job's own. `fields` are the regions' places in the plan, for messages.
+        SDXL's size vector is that of the whole pass."""
+        for field, prompt, negative in zip(fields, prompts, negatives):
+            for key, text in ((f"{field}.prompt", prompt), (f"{field}.negative_prompt", negative)):
+                if text is not None and (found := NETWORK.search(text)):
+                    raise PlanError(key, found.group(), "put it into the job's own prompt, where it acts on the whole picture",
+                                    "{value} would have to act in one region only, which is not built yet")
+        self.prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, prompts, False)
+        self.negatives = _encoded(p, prompt_parser.get_learned_conditioning, negatives, True)
 
-    def each(parse, texts: Sequence[str | None], negative: bool) -> list:
-        given = prompt_parser.SdConditioning([t for t in texts if t is not None], is_negative_prompt=negative,
-                                             width=p.width, height=p.height)
-        if not given:
-            return [None] * len(texts)
-        with devices.autocast():
-            conds = parse(shared.sd_model, given, steps, None, shared.opts.use_old_scheduling)
-        conds = iter(conds if negative else conds.batch)
-        return [None if t is None else next(conds) for t in texts]
+    def entries(self, step: int) -> Entries:
+        """What `at` depends on; `step` is the denoiser's count of its calls."""
+        schedules = [part.schedules for parts in self.prompts if parts is not None for part in parts]
+        schedules += [schedule for schedule in self.negatives if schedule is not None]
+        return tuple(next((i for i, entry in enumerate(s) if step <= entry.end_at_step), 0) for s in schedules)
 
-    result = []
-    for field, prompt, negative, parts, schedule in zip(
-            fields, prompts, negatives, each(prompt_parser.get_multicond_learned_conditioning, prompts, False),
-            each(prompt_parser.get_learned_conditioning, negatives, True)):
-        conds = uncond = None
-        if parts is not None:
-            for part in parts:
-                _refuse_schedule(f"{field}.prompt", prompt, part.schedules)
-            one = prompt_parser.MulticondLearnedConditioning(shape=(1,), batch=[parts])
-            weights, stacked = prompt_parser.reconstruct_multicond_batch(one, 0)
-            conds = tuple(Part(weight, take(stacked, [row])) for row, weight in weights[0])
-        if schedule is not None:
-            _refuse_schedule(f"{field}.negative_prompt", negative, schedule)
-            uncond = take(prompt_parser.reconstruct_cond_batch([schedule], 0), [0])
-        result.append((conds, uncond))
-    return result
+    def at(self, step: int, denoiser: Denoiser) -> list[tuple[tuple[Part, ...] | None, Cond | None]]:
+        """For each region its conds, one for each part of an `AND`, and its uncond; None where the job's own prompt holds."""
+        result = []
+        for parts, schedule in zip(self.prompts, self.negatives):
+            conds = uncond = weights = None
+            if parts is not None:
+                one = prompt_parser.MulticondLearnedConditioning(shape=(1,), batch=[parts])
+                weights, conds = prompt_parser.reconstruct_multicond_batch(one, step)
+            if schedule is not None:
+                uncond = take(prompt_parser.reconstruct_cond_batch([schedule], step), [0])
+            if conds is not None and uncond is not None and tokens(conds) != tokens(uncond):
+                if getattr(shared.opts, "pad_cond_uncond_v0", False):
+                    conds, uncond = denoiser.pad_cond_uncond_v0(conds, uncond)
+                elif shared.opts.pad_cond_uncond:
+                    conds, uncond = denoiser.pad_cond_uncond(conds, uncond)
+            result.append((weights and tuple(Part(weight, take(conds, [row])) for row, weight in weights[0]), uncond))
+        return result
+
+
+def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) -> list:
+    """Schedules by text, None where that is None; encoded as the pass at hand encodes its own."""
+    def steps_of(sampler_name: str, steps: int) -> int:
+        sampler = sd_samplers.find_sampler_config(sampler_name)
+        return sampler.total_steps(steps) if sampler else steps
+
+    steps, hires_steps, width, height = steps_of(p.sampler_name, p.steps), None, p.width, p.height
+    if getattr(p, "is_hr_pass", False):
+        hires_steps = steps_of(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
+        width, height = p.hr_upscale_to_x, p.hr_upscale_to_y
+    given = prompt_parser.SdConditioning([_without_comments(t) for t in texts if t is not None], is_negative_prompt=negative,
+                                         width=width, height=height)
+    if not given:
+        return [None] * len(texts)
+    with devices.autocast():
+        conds = parse(shared.sd_model, given, steps, hires_steps, shared.opts.use_old_scheduling)
+    conds = iter(conds if negative else conds.batch)
+    return [None if t is None else next(conds) for t in texts]
 
 
 def _without_comments(text: str) -> str:
     """As the host strips them from the job's own prompts (modules/processing_scripts/comments.py)."""
+    if not getattr(shared.opts, "enable_prompt_comments", False):
+        return text
     return "\n".join(line.split("#")[0] for line in text.split("\n") if not line.startswith("#"))
-
-
-def _refuse_schedule(field: str, text: str | None, schedule: Sequence) -> None:
-    if len(schedule) > 1:
-        raise PlanError(field, text, "use one prompt for all steps there, and edit the job's own prompt only",
-                        "{value} changes from step to step, which is not built yet in a region's prompt")

@@ -1,7 +1,7 @@
 """What is refused by name, because it is not built yet or cannot work."""
 from __future__ import annotations
 
-from modules import processing, shared
+from modules import shared
 
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.protocols import Job
@@ -13,16 +13,14 @@ NOT_YET = "{value} is understood, but not built yet"
 def refuse(plan: Plan, p: Job) -> None:
     """PlanError where this job, or a part of the plan, cannot be had."""
     for kind, found, remedy in (
-            ("img2img", not isinstance(p, processing.StableDiffusionProcessingTxt2Img), "use txt2img"),
-            ("a hires pass", getattr(p, "enable_hr", False), "switch Hires. fix off"),
-            ("a refiner", getattr(p, "refiner_checkpoint_info", None) is not None, "switch the refiner off"),
             ("Tiling", getattr(p, "tiling", False), "switch it off"),
-            ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings")):
+            ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings"),
+            ("an InstructPix2Pix checkpoint", getattr(shared.sd_model, "cond_stage_key", None) == "edit", "load another one")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
     neutral, plain = Plan(), Region()
     wanted = {"guides": any(guide.enabled for guide in plan.guides), "paint": bool(plan.paint.phrases),
-              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "tiles", "amdm", "hires")}}
+              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "tiles", "amdm")}}
     for key, found in wanted.items():
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)

@@ -17,8 +17,13 @@ class Sampler(Protocol):
 class Denoiser(Protocol):
     """modules.sd_samplers_cfg_denoiser.CFGDenoiser: guidance, around `inner_model`, which is `model_wrap`."""
     p: Job
-    model_wrap: nn.Module
-    inner_model: nn.Module
+    step: int                   # calls of it so far in this pass
+    model_wrap: nn.Module | None
+    inner_model: nn.Module      # makes `model_wrap` where that is None
+
+    def pad_cond_uncond(self, cond: Any, uncond: Any) -> tuple[Any, Any]: ...
+
+    def pad_cond_uncond_v0(self, cond: Any, uncond: Any) -> tuple[Any, Any]: ...
 
 
 class Job(Protocol):
@@ -32,6 +37,13 @@ class Job(Protocol):
     prompt: str | list[str]
     extra_generation_params: dict[str, Any]
     sample: Callable[..., Any]
+    is_hr_pass: bool
+    hr_sampler_name: str | None
+    hr_second_pass_steps: int
+    hr_upscale_to_x: int
+    hr_upscale_to_y: int
+    paste_to: tuple[int, int, int, int] | None      # px of the picture: left, top, width, height that "only masked" draws
+    overlay_images: list[Any] | None                # of the picture's size
     _mixdiff: object            # ours: host.run.Run
 
 

@@ -18,9 +18,10 @@ class Rows(nn.Module):
     `error`: what went wrong in a callback, where the host would only log it; raised at the next network call or the run's end.
     """
 
-    def __init__(self, inner: nn.Module, mosaic: Mosaic) -> None:
+    def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.inner, self.mosaic = inner, mosaic
+        self.inner = inner
+        self.mosaic: Mosaic | None = None       # of this step
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
         self.pending = False                    # a step has begun, and its rows have not been summed yet
@@ -31,15 +32,18 @@ class Rows(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def start(self) -> None:
-        """A step begins."""
+    def start(self, mosaic: Mosaic) -> None:
+        """A step begins, whose rows `mosaic` answers."""
         self.must_be_done()
         self.host_calls, self.pending = 0, True
-        self.mosaic.start()
+        self.mosaic = mosaic
+        mosaic.start()
 
     def forward(self, x: Tensor, sigma: Tensor, cond: dict, **kwargs) -> Tensor:
         """x (rows, channels, h, w), sigma (rows,) or the timestep, and the host's cond dict, as its samplers call `inner`."""
         self.check()
+        if (mosaic := self.mosaic) is None:
+            return self.inner(x, sigma, cond=cond, **kwargs)
         self.host_calls += 1
         text, image_key, image = split(cond)
 
@@ -49,7 +53,7 @@ class Rows(nn.Module):
             return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
 
         try:
-            return self.mosaic.predict(network, x, sigma, text, image)
+            return mosaic.predict(network, x, sigma, text, image)
         except BaseException:
             self.pending = False                # this step has its own reason not to be done
             raise
@@ -57,7 +61,7 @@ class Rows(nn.Module):
     def finish(self, x: Tensor) -> None:
         """Writes the step's rows into x (conds + images, channels, h, w), where they are not there already."""
         self.pending = self.host_calls == 0
-        if self.pending:
+        if self.pending or self.mosaic is None:
             return
         if self.host_calls > 1 or not self.mosaic.whole:
             x.copy_(self.mosaic.rows())
@@ -81,9 +85,9 @@ class Rows(nn.Module):
 
 
 @contextmanager
-def answering(denoiser: Denoiser, mosaic: Mosaic) -> Iterator[Rows]:
-    """The denoiser's network is the mosaic inside the block; at its end a callback's error is raised."""
-    rows = Rows(denoiser.inner_model, mosaic)
+def answering(denoiser: Denoiser) -> Iterator[Rows]:
+    """The denoiser's network is a mosaic inside the block; at its end a callback's error is raised."""
+    rows = Rows(denoiser.inner_model)
     denoiser.model_wrap = rows
     try:
         yield rows

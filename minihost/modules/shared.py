@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -59,3 +60,5 @@ state = State()
 state.begin("")
 state.end()
 sd_model: Any = None            # minihost.diffusion.LatentDiffusion, set by modules.sd_models
+cmd_opts = SimpleNamespace(api_auth=None)
+data_path = str(Path(__file__).parents[2] / "out" / "webui")       # where extensions keep what users give them

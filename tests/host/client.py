@@ -12,10 +12,10 @@ JOB = {"prompt": "a red circle on a gray background", "seed": 11, "steps": 3, "c
 
 
 class Host(client.Host):
-    def txt2img(self, plan: object = None, probe: dict | None = None, **fields) -> client.Answer:
-        """A small job; with `probe` its latents and calls are recorded."""
+    def run(self, route: str, plan: object = None, probe: dict | None = None, **fields) -> client.Answer:
+        """A small job; with `probe` its latents, hooks and calls are recorded."""
         scripts = {} if probe is None else {"mixdiff-probe": {"args": [probe]}}
-        return super().txt2img(plan, **{**JOB, **fields, "alwayson_scripts": scripts})
+        return super().run(route, plan, **{**JOB, **fields, "alwayson_scripts": scripts})
 
     def latents(self) -> np.ndarray:
         """Final latents of the last job with a probe, (images, channels, height, width) float32."""
@@ -24,7 +24,16 @@ class Host(client.Host):
 
     def calls(self) -> list[list[int]]:
         """Shapes of x in the network calls of the last job with a probe."""
-        return self.get("/mixdiff-probe/last")["calls"]
+        return [call["x"] for call in self.trace()["calls"]]
+
+    def trace(self) -> dict:
+        """The last job with a probe: `hooks`, their names in order, and `calls` of the network, each with `x` (its shape), `sigma`
+        (the timestep, with DDIM) and `tokens`."""
+        return {key: value for key, value in self.get("/mixdiff-probe/last").items() if key != "latents"}
 
     def state(self) -> dict:
         return self.get("/mixdiff-probe/state")
+
+def lasting(state: dict) -> dict:
+    """Without what belongs to the last job only."""
+    return {key: value for key, value in state.items() if key not in ("job", "run")}

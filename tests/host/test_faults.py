@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.host.client import lasting
 from tests.host.test_regions import LEFT_RIGHT
 
 METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
@@ -38,11 +39,6 @@ def go(host, at, kind, call, plan):
 def plain(host):
     """The plain job's picture and the host's state before."""
     return host.txt2img().body["images"], lasting(host.state())
-
-
-def lasting(state: dict) -> dict:
-    """Without what belongs to the last job only."""
-    return {key: value for key, value in state.items() if key not in ("job", "run")}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -14,6 +14,8 @@ from modules import processing, script_callbacks, scripts, sd_samplers_common, s
 
 last = {}
 faults = {}
+watched = []    # wrappers of the network
+states = []     # x at each step of the last job that asked for them
 run = {}        # the objects of the last run, kept to see what was left on them
 
 
@@ -24,8 +26,8 @@ def raised(kind):
         raise torch.cuda.OutOfMemoryError("probe: out of memory")
     if kind == "recursion":
         raise RecursionError("probe")
-    if kind == "interrupt":
-        shared.state.interrupt()
+    if kind in ("interrupt", "skip"):
+        getattr(shared.state, kind)()
 
 
 class once:
@@ -80,6 +82,33 @@ def in_method(owner, name, fault):
     setattr(owner, name, method)
 
 
+def begin_late(sampler, k):
+    """The loop starts at step k, with the latent that the last job with `states` had there. Euler."""
+    plain = sampler.func
+
+    def late(model, x, sigmas, **kwargs):
+        model.step = k
+        return plain(model, states[k].to(x), sigmas=sigmas[k:], **kwargs)
+
+    sampler.func = late
+
+
+def watch(denoiser):
+    """Records the calls of the host's own wrapper of the network, of which a run may have several: the refiner makes a new one."""
+    wrap = denoiser.inner_model
+    while type(wrap).__name__ in ("Rows", "Around"):
+        wrap = getattr(wrap, "inner", None) or wrap.inner_model
+    if wrap not in watched:
+        watched.append(wrap)
+        calls = last["calls"]
+
+        def before(module, args, kwargs):
+            cond = kwargs["cond"]
+            text = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
+            calls.append({"x": list(args[0].shape), "sigma": float(args[1][0]), "tokens": text.shape[1]})
+        wrap.register_forward_pre_hook(before, with_kwargs=True)
+
+
 class Script(scripts.Script):
     def title(self):
         return "mixdiff-probe"
@@ -90,19 +119,38 @@ class Script(scripts.Script):
     def ui(self, is_img2img):
         return [gr.Textbox("", visible=False, elem_id=self.elem_id("mixdiff_probe"))]
 
-    def process(self, p, wanted):
-        last.clear()
-        faults.clear()
+    def before_process(self, p, wanted):
+        self.postprocess(p, None, wanted)
+        for record in (last, faults, watched):
+            record.clear()
         if isinstance(wanted, dict):
             faults.update(wanted.get("fault") or {})
-            last.update(calls=[], latents=[])
+            last.update(calls=[], latents=[], hooks=[], step=wanted.get("start"), states=wanted.get("states"))
+
+    def process(self, p, wanted):
+        if isinstance(wanted, dict) and wanted.get("steady"):
+            # the host draws latents of a picture from torch's global generator
+            last["handle"] = shared.sd_model.first_stage_model.encoder.register_forward_hook(lambda *args: torch.manual_seed(0) and None)
+
+    def postprocess(self, p, processed, wanted):
+        if handle := last.pop("handle", None):
+            handle.remove()
 
     def process_before_every_sampling(self, p, wanted, **kwargs):
         if not isinstance(wanted, dict):
             return
-        calls = last["calls"]
         run.update(job=p, sampler=p.sampler, denoiser=p.sampler.model_wrap_cfg)
-        p.sampler.model_wrap.register_forward_pre_hook(lambda module, args: calls.append(list(args[0].shape)))
+        watch(p.sampler.model_wrap_cfg)
+        if last["step"]:
+            begin_late(p.sampler, last["step"])
+        plain = p.sampler.callback_state
+        if last["states"]:
+            states.clear()
+
+            def keep(d):
+                states.append(d["x"].clone())
+                return plain(d)
+            p.sampler.callback_state = keep
         at = faults.get("at")
         if at == "network":
             in_network(p.sampler.model_wrap, faults)
@@ -111,7 +159,7 @@ class Script(scripts.Script):
         elif at == "hook":
             raised(faults["kind"])
         elif at == "loop":
-            when, plain = once(faults), p.sampler.callback_state
+            when = once(faults)
 
             def callback_state(d):
                 if when.due():
@@ -123,8 +171,23 @@ class Script(scripts.Script):
             in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, faults)
 
     def post_sample(self, p, ps, wanted):
-        if isinstance(wanted, dict):
-            last["latents"].append(ps.samples.float().cpu())
+        if isinstance(wanted, dict):        # of a hires pass a list of pictures
+            last["latents"].append((ps.samples if isinstance(ps.samples, torch.Tensor) else torch.stack(list(ps.samples))).float().cpu())
+
+
+def noted(name):
+    """The method of that name, which also writes down that it was called."""
+    plain = vars(Script).get(name)
+
+    def method(self, p, *args, **kwargs):
+        result = plain(self, p, *args, **kwargs) if plain else None
+        last.get("hooks", []).append(name)
+        return result
+    return method
+
+
+for hook in ["before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch", "process_before_every_sampling", "before_hr", "on_mask_blend", "post_sample", "postprocess_batch", "postprocess_batch_list", "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess"]:
+    setattr(Script, hook, noted(hook))
 
 
 class Around(torch.nn.Module):
@@ -152,6 +215,10 @@ def take_the_networks_place(params):
 
 def callback(at):
     def act(params):
+        if "hooks" in last:
+            last["hooks"].append(at)
+            if at == "on_cfg_denoiser":
+                watch(params.denoiser)
         if at == "on_cfg_denoiser" and faults.get("at") == "network's place":
             take_the_networks_place(params)
         if faults.get("at") == at:
@@ -206,13 +273,17 @@ def state():
 
 
 def routes(demo, app):
+    if hasattr(shared, "prompt_styles"):
+        from modules.styles import PromptStyle
+        shared.prompt_styles.styles["mixdiff-probe"] = PromptStyle("mixdiff-probe", "{prompt}, in oil", "a cross", None)
+
     @app.get("/mixdiff-probe/state")
     def get_state():
         return state()
 
     @app.get("/mixdiff-probe/last")
     def get_last():
-        return {"calls": last.get("calls", []), "latents": [
+        return {"calls": last.get("calls", []), "hooks": last.get("hooks", []), "latents": [
             {"shape": list(t.shape), "data": base64.b64encode(t.contiguous().numpy().tobytes()).decode()} for t in last.get("latents", [])]}
 
 

@@ -1,0 +1,92 @@
+"""The HTTP routes under /mixdiff/v1: schema, version, check and assets."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from secrets import compare_digest
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBasic
+from modules import shared
+from starlette.concurrency import run_in_threadpool
+
+from lib_mixdiff import __version__, assets
+from lib_mixdiff.errors import PlanError, shown
+from lib_mixdiff.host.estimate import estimate, job_of
+from lib_mixdiff.plan import VERSION, Plan, schema
+
+
+def add_routes(app: FastAPI) -> None:
+    """For `on_app_started`. All ask for the same login as the host's own routes and its page."""
+    for method, name, answer in (("GET", "schema", _schema), ("GET", "version", _version), ("POST", "check", _check),
+                                 ("PUT", "assets", _assets)):
+        app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
+
+
+async def _schema(request: Request) -> dict[str, Any]:
+    return schema()
+
+
+async def _version(request: Request) -> dict[str, Any]:
+    return {"mixdiff": __version__, "plan": VERSION}
+
+
+async def _check(request: Request) -> dict[str, Any]:
+    """{"plan": PLAN, "job": fields of a txt2img or img2img request} to the normalised plan and its cost."""
+    body = await _json(request)
+    plan, job = Plan.from_dict(body.get("plan", {})), job_of(body.get("job") or {})
+    return {"plan": plan.to_dict(), "cost": await run_in_threadpool(estimate, plan, job)}
+
+
+async def _assets(request: Request) -> dict[str, Any]:
+    """The bytes of an image to the name by which plans call it."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > assets.LARGEST:
+            break
+    digest, (width, height) = await run_in_threadpool(assets.store, Path(shared.data_path) / "mixdiff" / "assets", bytes(data))
+    return {"sha256": digest, "width": width, "height": height}
+
+
+def _route(answer: Callable) -> Callable:
+    """What is wrong is said as for a job: status 422, the sentence in `errors`; here with its parts, too."""
+    async def route(request: Request) -> JSONResponse:
+        await _authorised(request)
+        try:
+            return JSONResponse(await answer(request))
+        except PlanError as error:
+            described = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error), "field": error.field,
+                         "value": shown(error.value), "remedy": error.remedy}
+            return JSONResponse(described, status_code=422)
+
+    route.__annotations__ = {"request": Request}    # FastAPI reads them, and not as text
+    return route
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise PlanError("body", str(error), 'send {"plan": ..., "job": ...}', "{value}: this is not JSON") from error
+    if not isinstance(body, dict) or not isinstance(body.get("job") or {}, dict):
+        raise PlanError("body", body, 'send {"plan": ..., "job": ...}')
+    return body
+
+
+async def _authorised(request: Request) -> None:
+    """By --api-auth as /sdapi is (modules/api/api.py), or by the page's login where there is one (gradio's App)."""
+    accounts = [entry.split(":", 1) for entry in (getattr(shared.cmd_opts, "api_auth", None) or "").split(",") if ":" in entry]
+    page = getattr(request.app, "auth", None)
+    if not accounts and page is None:
+        return
+    cookie = request.cookies.get("access-token") or request.cookies.get("access-token-unsecure")
+    if page is not None and cookie is not None and cookie in request.app.tokens:
+        return
+    given = await HTTPBasic(auto_error=False)(request)
+    for user, word in accounts:
+        if given is not None and compare_digest(f"{given.username}:{given.password}".encode(), f"{user}:{word}".encode()):
+            return
+    raise HTTPException(401, "Incorrect username or password", {"WWW-Authenticate": "Basic"} if accounts else None)

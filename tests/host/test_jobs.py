@@ -1,0 +1,297 @@
+"""Every kind of job that a WebUI can run, with regions in it. A job that the embedded host has not is refused by it with a sentence.
+
+The laws: one region over all is the plain job, in every number of latents and rows; regions do what they do in each half of a job
+that changes in mid-run; a batch is its single pictures. `docs/webui.md` has the table of these jobs.
+"""
+from __future__ import annotations
+
+import base64
+import io
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tests.host.test_regions import LEFT_RIGHT, LONG, PROMPT
+
+OTHER = "a blue square on a teal background"
+ON_MINIHOST = {"Euler", "Euler a", "DPM++ 2M", "DDIM"}
+
+
+@cache
+def picture(width: int = 128, height: int = 128) -> str:
+    """A photograph of sorts, base64."""
+    y, x = np.mgrid[0:height, 0:width]
+    waves = [128 + 100 * np.sin(x / (9 + 4 * i) + y / (17 - 3 * i) + i) for i in range(3)]
+    return encoded(Image.fromarray(np.stack(waves, -1).astype(np.uint8)))
+
+
+@cache
+def mask(width: int = 128, height: int = 128, box: tuple[int, int, int, int] = (24, 40, 88, 104)) -> str:
+    """White where a picture is to be drawn anew, base64."""
+    image = Image.new("RGB", (width, height))
+    ImageDraw.Draw(image).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill="white")
+    return encoded(image)
+
+
+def encoded(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def img2img(**fields: Any) -> tuple[str, dict]:
+    return "img2img", {"init_images": [picture()], "denoising_strength": 0.7, "steps": 6, **fields}
+
+
+def inpaint(**fields: Any) -> tuple[str, dict]:
+    return img2img(**{"mask": mask(), "mask_blur": 4, "inpainting_fill": 1, "inpaint_full_res": False, **fields})
+
+
+def hires(**fields: Any) -> tuple[str, dict]:
+    return "txt2img", {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.7, "hr_second_pass_steps": 4, **fields}
+
+
+def options(**settings: Any) -> tuple[str, dict]:
+    return "txt2img", {"override_settings": settings, "steps": 4}
+
+
+LAWFUL: dict[str, tuple[str, dict]] = {       # the neutral law holds of each
+    **{f"sampler {name}": ("txt2img", {"sampler_name": name, "steps": 6}) for name in (
+        "Euler", "Euler a", "DPM++ 2M", "DDIM", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "LMS", "Heun",
+        "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart", "DDIM CFG++", "PLMS", "UniPC", "LCM")},
+    **{f"schedule {name}": ("txt2img", {"sampler_name": "DPM++ 2M", "scheduler": name}) for name in ("karras", "exponential", "sgm_uniform", "beta")},
+    "txt2img, 72x104": ("txt2img", {"width": 72, "height": 104}),
+    "txt2img, AND with weights, batch 2": ("txt2img", {"prompt": f"{PROMPT} :0.8 AND {OTHER} :0.4", "batch_size": 2}),
+    "txt2img, BREAK": ("txt2img", {"prompt": f"a red circle BREAK {OTHER}"}),
+    "txt2img, long": ("txt2img", {"prompt": LONG}),
+    "txt2img, emphasis": ("txt2img", {"prompt": "a ((red)) [circle] on a (gray:1.3) background"}),
+    "txt2img, prompt editing": ("txt2img", {"prompt": "a [red:blue:0.5] circle on a [gray::3] background", "steps": 6}),
+    "txt2img, editing to a long prompt": ("txt2img", {"prompt": f"a circle [{LONG}:3]", "negative_prompt": "[a cross:a square:2]", "steps": 6}),
+    "txt2img, alternation": ("txt2img", {"prompt": "a [red|blue] circle on a gray background", "steps": 6}),
+    "txt2img, alternation, DDIM": ("txt2img", {"prompt": "a [red|blue] circle", "steps": 6, "sampler_name": "DDIM"}),
+    "txt2img, prompt editing, second order": ("txt2img", {"prompt": "a [red:blue:0.5] circle", "sampler_name": "Heun", "steps": 6}),
+    "txt2img, n_iter 2": ("txt2img", {"n_iter": 2}),
+    "txt2img, styles": ("txt2img", {"styles": ["mixdiff-probe"]}),
+    "txt2img, guidance 1": ("txt2img", {"cfg_scale": 1}),
+    "txt2img, NGMS": ("txt2img", {"s_min_uncond": 4, "steps": 6}),
+    "txt2img, variation seed": ("txt2img", {"subseed": 5, "subseed_strength": 0.3}),
+    "txt2img, seed resize": ("txt2img", {"seed_resize_from_w": 64, "seed_resize_from_h": 64}),
+    "txt2img, eta": ("txt2img", {"sampler_name": "DDIM", "eta": 0.7}),
+    "batch_cond_uncond off": options(batch_cond_uncond=False),
+    "batch_cond_uncond off, AND, batch 2": ("txt2img", {**options(batch_cond_uncond=False)[1], "prompt": f"{PROMPT} AND {OTHER}", "batch_size": 2}),
+    "pad_cond_uncond": ("txt2img", {**options(pad_cond_uncond=True)[1], "negative_prompt": LONG}),
+    "pad_cond_uncond_v0": ("txt2img", {**options(pad_cond_uncond_v0=True)[1], "negative_prompt": LONG}),
+    "skip early CFG": options(skip_early_cond=0.4),
+    "NGMS all steps": ("txt2img", {**options(s_min_uncond_all=True)[1], "s_min_uncond": 4}),
+    "ENSD": ("txt2img", {**options(eta_noise_seed_delta=31337)[1], "sampler_name": "Euler a"}),
+    "Zero Terminal SNR": options(sd_noise_schedule="Zero Terminal SNR"),
+    "clip skip": options(CLIP_stop_at_last_layers=2),
+    "old prompt editing": ("txt2img", {**options(use_old_scheduling=True)[1], "prompt": "a [red:blue:0.5] circle"}),
+    "img2img": img2img(), "img2img, batch 2, n_iter 2": img2img(batch_size=2, n_iter=2), "img2img, DDIM": img2img(sampler_name="DDIM"),
+    "img2img, Euler a": img2img(sampler_name="Euler a"), "img2img, 72x104": img2img(width=72, height=104, resize_mode=1),
+    "img2img, latent upscale": img2img(resize_mode=3, width=192, height=192),
+    "img2img, noise multiplier": img2img(initial_noise_multiplier=1.1), "img2img, alternation": img2img(prompt="a [red|blue] circle"),
+    **{f"inpainting, {name}": inpaint(inpainting_fill=fill)
+       for fill, name in enumerate(("fill", "original", "latent noise", "latent nothing"))},
+    "inpainting, DDIM": inpaint(sampler_name="DDIM"), "inpainting, inverted": inpaint(inpainting_mask_invert=1),
+    "inpainting, soft": inpaint(mask_round=False),
+    "inpainting, only masked": inpaint(inpaint_full_res=True, inpaint_full_res_padding=8),
+    "inpainting, only masked, latent noise": inpaint(inpaint_full_res=True, inpaint_full_res_padding=8, inpainting_fill=2),
+    "hires, latent": hires(), "hires, pictures": hires(hr_upscaler="Lanczos"), "hires, batch 2": hires(batch_size=2),
+    "hires, other sampler and steps": hires(hr_sampler_name="DPM++ 2M", hr_second_pass_steps=6),
+    "hires, DDIM first": hires(sampler_name="DDIM", hr_sampler_name="Euler a"),
+    "hires, resize and cut": hires(hr_resize_x=192, hr_resize_y=160),
+    "hires, prompt editing": hires(prompt="a [red:blue:0.5] circle", steps=4, hr_second_pass_steps=6),
+    "hires, alternation": hires(prompt="a [red|blue] circle"),
+}
+
+
+@pytest.fixture
+def go(host):
+    """A job by name or by its fields, with a plan; skips with the embedded host's own sentence where that has not what it needs."""
+    def run(job: str | tuple[str, dict], plan: object = None, probe: dict | None = None, **fields: Any) -> np.ndarray:
+        route, own = LAWFUL[job] if isinstance(job, str) else job
+        answer = host.run(route, plan, probe={"steady": True, **(probe or {})}, **{"prompt": PROMPT, **own, **fields})
+        if answer.status == 501:
+            pytest.skip(answer.error)
+        assert answer.status == 200, answer.error
+        return host.latents()
+    return run
+
+
+def own_words(fields: dict) -> dict:
+    """A region over all with the job's own words."""
+    return {"prompt": fields.get("prompt", PROMPT), "negative_prompt": fields.get("negative_prompt", "")}
+
+
+@pytest.mark.parametrize("job", LAWFUL)
+def test_one_region_over_all_is_the_plain_job(host, go, job):
+    fields = LAWFUL[job][1]
+    expected, calls = go(job), host.trace()["calls"]
+    assert np.isfinite(expected).all()
+    for region in ({}, own_words(fields)) if "styles" not in fields else ({},):
+        got, trace = go(job, {"regions": [region]}), host.trace()
+        assert np.abs(got - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10), region
+        assert sum(c["x"][0] for c in trace["calls"]) == sum(c["x"][0] for c in calls), "as many rows went through the network"
+
+
+@pytest.mark.parametrize("job", LAWFUL)
+def test_regions_change_the_job(go, job):
+    assert np.abs(go(job, LEFT_RIGHT) - go(job)).max() > 1e-2
+
+
+@pytest.mark.parametrize("job", ["sampler Euler", "sampler DDIM", "sampler Euler a", "sampler DPM++ 2M", "sampler DPM++ 2M SDE", "img2img",
+                                 "inpainting, original", "inpainting, only masked", "hires, latent"])
+def test_a_batch_of_four_is_four_pictures(go, job):
+    singles = np.concatenate([go(job, LEFT_RIGHT, seed=seed) for seed in range(11, 15)])
+    assert np.abs(go(job, LEFT_RIGHT, batch_size=4, seed=11) - singles).max() < 1e-2
+    assert np.abs(go(job, LEFT_RIGHT, batch_size=2, n_iter=2, seed=11) - singles).max() < 1e-2
+
+
+# --- jobs that change in mid-run: each half is a half of a job that does not ---
+
+def halves(go, first: dict, second: dict, plans: tuple[object, object], at: int) -> np.ndarray:
+    """Steps up to `at` of one job, the rest of another."""
+    base = ("txt2img", {"steps": 8})
+    go(base, plans[0], probe={"states": True}, **first)
+    return go(base, plans[1], probe={"start": at}, **second)
+
+
+def with_prompt(plan: dict, prompt: str) -> dict:
+    changed = json.loads(json.dumps(plan))
+    changed["regions"][0]["prompt"] = prompt
+    return changed
+
+
+@pytest.mark.parametrize("prompt, first, second", [("a [red cross:blue circle:0.5]", "a red cross", "a blue circle"),
+                                                   ("a [blue circle:4]", "a ", "a blue circle")])
+def test_a_regions_prompt_is_edited_in_mid_run(go, prompt, first, second):
+    expected = halves(go, {}, {}, (with_prompt(LEFT_RIGHT, first), with_prompt(LEFT_RIGHT, second)), at=5)     # "at step 4" is step 5, from 0
+    got = go(("txt2img", {"steps": 8}), with_prompt(LEFT_RIGHT, prompt))
+    assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
+
+
+@pytest.fixture
+def other_checkpoint(host):
+    """One that shares the loaded one's config, so that weights are switched in place, and one that does not; (loaded, others)."""
+    loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
+    known = {model["title"]: model["config"] for model in host.get("/sdapi/v1/sd-models")}
+    others = [name for name in ("tinyA", "tinyB", "tinyY") for title in known if title.split(".")[0] == name and title != loaded]
+    if not loaded.startswith("tiny") or len(others) < 2:
+        pytest.skip("needs the random checkpoints tinyA, tinyB and tinyY, one of them loaded")
+    return loaded, others
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["in place", "another config"])
+def test_regions_with_the_refiner_are_the_two_halves(host, go, other_checkpoint, which):
+    _, others = other_checkpoint
+    expected = halves(go, {}, {"override_settings": {"sd_model_checkpoint": others[which]}}, (LEFT_RIGHT, LEFT_RIGHT), at=4)
+    got = go(("txt2img", {"steps": 8}), LEFT_RIGHT, refiner_checkpoint=others[which], refiner_switch_at=0.5,
+             override_settings={"refiner_switch_by_sample_steps": True})
+    assert np.abs(got - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10)
+    alone = go(("txt2img", {"steps": 8}), LEFT_RIGHT)
+    assert np.abs(got - alone).max() > 0.1, "the refiner did something"
+
+
+@pytest.mark.parametrize("job", [("txt2img", {"steps": 6}), ("txt2img", {"steps": 6, "sampler_name": "DDIM", "batch_size": 2}), img2img(),
+                                 hires(override_settings={"hires_fix_refiner_pass": "all passes"})])
+@pytest.mark.parametrize("which", [0, 1], ids=["in place", "another config"])
+def test_the_neutral_law_holds_with_the_refiner(go, other_checkpoint, job, which):
+    refined = {"refiner_checkpoint": other_checkpoint[1][which], "refiner_switch_at": 0.5}
+    expected = go(job, **refined)
+    for region in ({}, {"prompt": PROMPT, "negative_prompt": ""}):
+        assert np.abs(go(job, {"regions": [region]}, **refined) - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10)
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["in place", "another config"])
+def test_the_neutral_law_holds_with_a_hires_checkpoint(go, other_checkpoint, which):
+    job = hires(hr_checkpoint_name=other_checkpoint[1][which])
+    expected = go(job)
+    for region in ({}, {"prompt": PROMPT, "negative_prompt": ""}):
+        assert np.abs(go(job, {"regions": [region]}) - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10)
+
+
+# --- hires pass: its own plan ---
+
+def test_the_hires_pass_has_its_own_prompt(go):
+    """Its plan is a patch; the first pass's stays."""
+    own = {"regions": [{"prompt": PROMPT, "negative_prompt": ""}], "hires": {"regions": [{"prompt": OTHER, "negative_prompt": ""}]}}
+    expected = go("hires, latent", hr_prompt=OTHER)
+    assert np.abs(go("hires, latent", own, hr_prompt=OTHER) - expected).max() < 1e-2
+    assert np.abs(go("hires, latent", {"regions": [{}]}, hr_prompt=OTHER) - expected).max() < 1e-2
+    assert np.abs(go("hires, latent", own) - expected).max() < 1e-2, "whatever the job's own hires prompt says"
+
+
+def test_a_plain_hires_pass(host, go):
+    go("hires, latent", {**LEFT_RIGHT, "hires": False}, negative_prompt="a cross")
+    first, second = np.split(np.array([c["x"] for c in host.trace()["calls"]]), [3])
+    assert (first == [4, 4, 16, 8]).all() and (second == [2, 4, 24, 24]).all()
+
+
+def test_regions_grow_with_the_hires_pass(host, go):
+    go("hires, latent", LEFT_RIGHT)
+    first, second = np.split(np.array([c["x"] for c in host.trace()["calls"]]), [3])
+    assert (first == [4, 4, 16, 8]).all() and (second[:, 2:] == [24, 16]).all(), "12 cells, grown to a multiple of 8"
+
+
+# --- inpainting: boxes refer to the whole picture ---
+
+def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go):
+    """A 256x256 picture of which 128x128 are drawn, one to one; and that part as a picture of its own."""
+    whole = Image.open(io.BytesIO(base64.b64decode(picture(256, 256))))
+    area = (64, 96, 192, 224)           # what the mask with its padding of 32 px makes of it
+    masked = (96, 128, 160, 192)
+    expected = go(inpaint(init_images=[encoded(whole.crop(area))], mask=mask(128, 128, (32, 32, 96, 96)), mask_blur=0),
+                  {"regions": [{"box": [0, 0, 0.5, 1], "prompt": OTHER}, {"box": [0.5, 0, 1, 1], "prompt": "a red square", "cfg_scale": 8}]})
+    got = go(inpaint(init_images=[encoded(whole)], mask=mask(256, 256, masked), mask_blur=0, inpaint_full_res=True, inpaint_full_res_padding=32),
+             {"regions": [{"box": [0.25, 0.375, 0.5, 0.875], "prompt": OTHER},
+                          {"box": [0.5, 0.375, 0.75, 0.875], "prompt": "a red square", "cfg_scale": 8},
+                          {"box": [0.75, 0, 1, 1], "prompt": "not in the part that is drawn"}]})
+    assert np.abs(got - expected).max() < 1e-3
+
+
+def test_of_a_region_that_is_cut_off_the_rest_weighs_as_in_the_whole(go):
+    """A gaussian about the middle of the region, not of what is left of it: the weighted mean in the overlap tells."""
+    job = inpaint(init_images=[picture(256, 256)], mask=mask(256, 256, (96, 128, 160, 192)), mask_blur=0, inpaint_full_res=True, inpaint_full_res_padding=32)
+    both = {"regions": [{"prompt": OTHER}, {"box": [0.25, 0.375, 0.75, 0.875], "prompt": "a red square"}]}
+    equal = {"regions": [{**region, "window": "constant"} for region in both["regions"]]}
+    assert np.abs(go(job, both) - go(job, equal)).max() > 1e-2
+
+
+# --- interrupt, and what a script of the host may do around a job ---
+
+@pytest.mark.parametrize("kind", ["interrupt", "skip"])
+def test_an_interrupted_job_gives_the_last_finished_step(go, kind):
+    """The host would finish the step at hand."""
+    def stopped_at(call, plan=None):
+        return go(("txt2img", {"steps": 6, "n_iter": 2 if kind == "skip" else 1}), plan, probe={"fault": {"at": "on_cfg_denoiser", "kind": kind, "call": call}})
+    assert np.abs(stopped_at(3, {"regions": [{}]}) - stopped_at(2)).max() < 1e-2
+
+
+def test_a_job_without_sampling_is_not_taken_for_one(host):
+    """img2img alternative test replaces the job's sampling and calls no hook."""
+    scripts = host.get("/sdapi/v1/scripts")["img2img"]
+    if "img2img alternative test" not in scripts:
+        pytest.skip("the embedded host has no such script")
+    args = [None, True, True, "", "", True, 3, 1, 0, False]
+    answer = host.run("img2img", LEFT_RIGHT, init_images=[picture()], script_name="img2img alternative test", script_args=args)
+    assert answer.status == 422 and "does not let mixdiff in" in answer.error
+
+
+def test_prompts_that_differ_in_a_batch(host):
+    """The prompt matrix gives every picture of a job a prompt of its own."""
+    if "prompt matrix" not in host.get("/sdapi/v1/scripts")["txt2img"]:
+        pytest.skip("the embedded host has no such script")
+    script = {"script_name": "prompt matrix", "script_args": [False, False, "positive", "comma", 0], "prompt": "a circle|red|on a gray background",
+              "batch_size": 4}
+    def run(plan):
+        assert (answer := host.txt2img(plan, probe={}, **script)).status == 200, answer.error
+        return host.latents()
+    plain = run(None)
+    assert np.abs(plain[0] - plain[1]).max() > 1e-2
+    assert np.abs(run({"regions": [{}]}) - plain).max() < 1e-2
+    assert np.abs(run({"regions": [{"prompt": "a circle"}]})[1] - plain[1]).max() > 1e-2

@@ -1,0 +1,79 @@
+"""The routes under /mixdiff/v1, on either host."""
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+import requests
+
+from lib_mixdiff import __version__
+from tests.bad_plans import BAD_PLANS
+from tests.host.test_jobs import picture
+from tests.host.test_regions import LEFT_RIGHT
+
+
+@pytest.fixture
+def ask(host):
+    def ask(method: str, name: str, **body) -> tuple[int, dict]:
+        answer = requests.request(method, f"{host.url}/mixdiff/v1/{name}", timeout=60, **body)
+        return answer.status_code, answer.json()
+    return ask
+
+
+def test_the_schema_and_the_version(ask):
+    status, schema = ask("GET", "schema")
+    assert status == 200 and set(schema["$defs"]["Plan"]["properties"]) >= {"regions", "base", "hires", "amdm"}
+    assert ask("GET", "version") == (200, {"mixdiff": __version__, "plan": 1})
+
+
+def test_a_plan_is_written_out_and_its_cost_is_what_it_takes(host, ask):
+    fields = {"width": 128, "height": 128, "steps": 6, "batch_size": 2, "cfg_scale": 5, "sampler_name": "Euler", "prompt": "a red circle AND a cross"}
+    for plan in (LEFT_RIGHT, {"regions": [{"box": [0, 0, 0.5, 1]}]}, {"regions": [{"prompt": "a cross AND a circle"}]}, {}):
+        status, found = ask("POST", "check", json={"plan": plan, "job": fields})
+        assert status == 200 and found["plan"]["regions"] == [{**found["plan"]["regions"][i], **r} for i, r in enumerate(plan.get("regions", []))]
+        assert host.txt2img(plan, probe={}, **fields).status == 200
+        calls = host.calls()
+        cells = sum(rows * height * width for rows, _, height, width in calls)
+        assert (found["cost"]["calls"], found["cost"]["passes"][0]["rows"]) == (len(calls), sum(c[0] for c in calls))
+        assert found["cost"]["work"] == pytest.approx(cells / (6 * 6 * 16 * 16)) and found["cost"]["memory"] <= 1
+
+
+@pytest.mark.parametrize("job, sizes", [
+    ({"enable_hr": True, "hr_scale": 2, "hr_second_pass_steps": 10, "denoising_strength": 0.5}, [(512, 512, 20), (1024, 1024, 6)]),
+    ({"enable_hr": True, "hr_resize_x": 768, "steps": 10, "denoising_strength": 1}, [(512, 512, 10), (768, 768, 10)]),
+    ({"init_images": [""], "denoising_strength": 0.5, "n_iter": 3}, [(512, 512, 11)]),
+])
+def test_the_cost_of_each_pass(ask, job, sizes):
+    cost = ask("POST", "check", json={"plan": {"regions": [{}]}, "job": {**job, "sampler_name": "Euler"}})[1]["cost"]
+    assert [(p["width"], p["height"], p["calls"]) for p in cost["passes"]] == sizes
+    assert cost["calls"] == job.get("n_iter", 1) * sum(calls for *_, calls in sizes)
+
+
+def test_a_bad_plan_is_named_by_field_value_and_remedy(ask):
+    for name, plan, field in BAD_PLANS:
+        status, found = ask("POST", "check", json={"plan": plan})
+        assert status == 422 and field in found["errors"] and found["remedy"] in found["errors"] and "value" in found, name
+        assert found["field"] in found["errors"], name
+
+
+@pytest.mark.parametrize("body", [{"json": []}, {"data": "{"}, {"json": {"job": 3}}, {"json": {"job": {"width": "wide"}}}, {"json": {"job": {"steps": 0}}}])
+def test_other_bodies_are_refused(ask, body):
+    assert ask("POST", "check", **body)[0] == 422
+
+
+def test_what_the_job_cannot_have_is_refused_here_too(ask):
+    status, found = ask("POST", "check", json={"plan": LEFT_RIGHT, "job": {"tiling": True}})
+    assert status == 422 and "Tiling" in found["errors"]
+
+
+def test_an_image_is_kept_under_its_hash(ask):
+    data = base64.b64decode(picture(64, 96))
+    for _ in range(2):
+        assert ask("PUT", "assets", data=data) == (200, {"sha256": "sha256:" + hashlib.sha256(data).hexdigest(), "width": 64, "height": 96})
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", base64.b64decode(picture(64, 64))[:200]])
+def test_what_is_no_image_is_not_kept(ask, data):
+    status, found = ask("PUT", "assets", data=data)
+    assert status == 422 and "PNG" in found["errors"]
