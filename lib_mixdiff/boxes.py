@@ -50,14 +50,33 @@ class Box:
 
 
 def latent_box(fractions: Fractions | None, height: int, width: int, view: Fractions = WHOLE) -> Box:
-    """Fractions x0, y0, x1, y1 of a picture, rounded outward to cells, at least one; None is the whole picture.
+    """Fractions x0, y0, x1, y1 of a picture, rounded outward to cells, at least one; None is the whole, what the canvas shows beside
+    the picture too.
 
     The canvas of height x width cells shows the part `view` of the picture; of the box, parts may lie outside the canvas.
     """
-    (x0, y0, x1, y1), (left, top, right, bottom) = fractions or WHOLE, view
+    left, top, right, bottom = view
+    x0, y0, x1, y1 = fractions or (min(left, 0.0), min(top, 0.0), max(right, 1.0), max(bottom, 1.0))
     rows = _cells((y0 - top) / (bottom - top), (y1 - top) / (bottom - top), height)
     columns = _cells((x0 - left) / (right - left), (x1 - left) / (right - left), width)
     return Box(rows[0], columns[0], rows[1], columns[1])
+
+
+def view_of_area(area: tuple[int, int, int, int], picture: tuple[int, int], canvas: tuple[int, int]) -> Fractions:
+    """Where a canvas lies, in fractions of a picture of which it shows one area (left, top, width, height), fitted in and centred
+    (the WebUI's modules/images.py, resize_image 2). All in px, sizes as (width, height)."""
+    left, top, width, height = area
+    zoom = min(canvas[0] / width, canvas[1] / height)
+    x, y, half_x, half_y = left + width / 2, top + height / 2, canvas[0] / zoom / 2, canvas[1] / zoom / 2
+    return (x - half_x) / picture[0], (y - half_y) / picture[1], (x + half_x) / picture[0], (y + half_y) / picture[1]
+
+
+def view_before_cut(cut: tuple[int, int], whole: tuple[int, int]) -> Fractions:
+    """Where a canvas lies, in fractions of a picture that is left of it when so many cells, (x, y), are cut off of its whole size, the
+    lesser half of them left and above (the WebUI's modules/processing.py, sample_hr_pass)."""
+    left, top = (-(c // 2) / (n - c) for c, n in zip(cut, whole))
+    right, bottom = ((n - c // 2) / (n - c) for c, n in zip(cut, whole))
+    return left, top, right, bottom
 
 
 def _cells(start: float, end: float, length: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,25 +31,22 @@ class Canvas:
     scale: float = 1.0
 
 
-def members(plan: Plan, canvas: Canvas, cfg_scale: float,
-            texts: Sequence[tuple[tuple[Part, ...] | None, Cond | None]]) -> list[Member]:
-    """One for each active region that reaches the canvas, and one for the base where it has a say.
-
-    `texts` holds for each active region its conds and its uncond, None for the job's own; `cfg_scale` is the job's.
-    """
+def placed(plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
+    """A member for each active region that reaches the canvas, with the region's place among the active ones, and one for the
+    base where it has a say, with None. They still say what the job says, whose guidance scale is `cfg_scale`."""
     height, width = canvas.height, canvas.width
-    regions, boxes, weights, said = [], [], [], []
+    regions, boxes, weights = [], [], []
     feather = canvas.scale * plan.base.feather / CELL_PX
-    for region, text in zip(active_regions(plan), texts):
+    for index, region in enumerate(active_regions(plan)):
         whole = latent_box(region.box, height, width, canvas.view)
         if (box := whole.cut(height, width)) is None:
             continue
         feather = min(feather, LARGEST_FEATHER * min(whole.height, whole.width))
-        regions.append(region), boxes.append(box), said.append(text)
-        weights.append(region.weight * WINDOWS[region.window](whole.height, whole.width)[box.inside(whole).of])
+        regions.append((index, region)), boxes.append(box)
+        weights.append(region.weight * WINDOWS[region.window](whole.height, whole.width, box.inside(whole)))
     base, parts = shares(height, width, list(zip(boxes, weights)), plan.base.share, feather)
-    result = []
-    for region, box, part, (conds, uncond) in zip(regions, boxes, parts, said):
+    result: list[tuple[int | None, Member]] = []
+    for (index, region), box, part in zip(regions, boxes, parts):
         crop = box.grown(height, width)
         share = torch.zeros(crop.height, crop.width)
         share[box.inside(crop).of] = part
@@ -58,8 +55,13 @@ def members(plan: Plan, canvas: Canvas, cfg_scale: float,
             raise PlanError(f"regions[{plan.regions.index(region)}].cfg_scale", region.cfg_scale,
                             "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
                             "{value} is reached through the job's own guidance, which is 0")
-        result.append(Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0, conds, uncond))
+        result.append((index, Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0)))
     if bool((base > 0).any()):
-        result.append(Member(Box(0, 0, height, width), base))
+        result.append((None, Member(Box(0, 0, height, width), base)))
     return result
 
+
+def told(members: Sequence[tuple[int | None, Member]], texts: Sequence[tuple[tuple[Part, ...] | None, Cond | None]]) -> list[Member]:
+    """What `placed` returned, each with its own words; `texts` holds for each active region its conds and its uncond, None for
+    the job's own."""
+    return [m if index is None else replace(m, parts=texts[index][0], uncond=texts[index][1]) for index, m in members]

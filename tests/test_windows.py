@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from lib_mixdiff.boxes import Box, latent_box
+from lib_mixdiff.boxes import Box, latent_box, view_before_cut, view_of_area
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS, gaussian_window
 
@@ -113,3 +113,32 @@ def test_the_base_under_the_regions_is_written_out():
                 t = min([1.0, *(math.hypot(y - v, x - u) / feather for v, u in holes)])
                 m = (1 - share) * t * t * (3 - 2 * t) if covered[y, x] else 0.0
                 assert float(base[y, x]) == pytest.approx(1 - m, abs=1e-6)
+
+
+@pytest.mark.parametrize("area, picture, canvas", [((64, 96, 128, 128), (256, 256), (128, 128)), ((0, 0, 256, 64), (256, 64), (128, 128)),
+                                                   ((10, 20, 50, 200), (300, 240), (512, 256)), ((3, 5, 7, 11), (20, 20), (64, 64))])
+def test_a_canvas_shows_an_area_centred(area, picture, canvas):
+    left, top, width, height = area
+    x0, y0, x1, y1 = view_of_area(area, picture, canvas)
+    zoom = canvas[0] / (x1 - x0) / picture[0]
+    assert zoom == pytest.approx(canvas[1] / (y1 - y0) / picture[1]), "nothing is stretched"
+    assert max(width / canvas[0], height / canvas[1]) * zoom == pytest.approx(1), "it fits"
+    assert (x0 + x1) / 2 * picture[0] == pytest.approx(left + width / 2) and (y0 + y1) / 2 * picture[1] == pytest.approx(top + height / 2)
+
+
+@pytest.mark.parametrize("cut, whole", [((0, 16), (16, 32)), ((5, 0), (33, 16)), ((3, 7), (20, 20))])
+def test_what_is_cut_off_lies_outside_of_the_picture(cut, whole):
+    x0, y0, x1, y1 = view_before_cut(cut, whole)
+    for cut_cells, cells, start, end in ((cut[0], whole[0], x0, x1), (cut[1], whole[1], y0, y1)):
+        kept = [start + (i + 0.5) / cells * (end - start) for i in range(cells)][cut_cells // 2:cells - (cut_cells + 1) // 2]
+        assert kept == pytest.approx([(i + 0.5) / len(kept) for i in range(len(kept))])
+
+
+def test_of_a_box_that_is_seen_in_part_the_part_weighs_as_in_the_whole():
+    view = (0.25, 0.0, 0.75, 1.0)
+    whole = latent_box((0.0, 0.0, 1.0, 1.0), 16, 16, view)
+    assert whole == Box(0, -8, 16, 24) and whole.cut(16, 16) == Box(0, 0, 16, 16)
+    for window in WINDOWS.values():
+        part = window(whole.height, whole.width, whole.cut(16, 16).inside(whole))
+        assert torch.equal(part, window(16, 32)[:, 8:24])
+    assert latent_box((0.8, 0.0, 1.0, 1.0), 16, 16, view).cut(16, 16) is None

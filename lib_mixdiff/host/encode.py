@@ -1,32 +1,25 @@
 """Prompts of regions, encoded by the host's own parser and text encoder."""
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from modules import devices, prompt_parser, sd_samplers, shared
 
 from lib_mixdiff.conds import Cond, take, tokens
-from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.protocols import Denoiser, Job
 from lib_mixdiff.mosaic import Part
 
-NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
 Entries = tuple[int, ...]                   # which entry of each prompt's schedule holds at a step
 
 
 class Texts:
     """The prompts of regions for one pass, with their prompt editing: what each says at a step."""
 
-    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], fields: Sequence[str]) -> None:
-        """None is the job's own. `fields` are the regions' places in the plan, for messages.
-        SDXL's size vector is that of the whole pass."""
-        for field, prompt, negative in zip(fields, prompts, negatives):
-            for key, text in ((f"{field}.prompt", prompt), (f"{field}.negative_prompt", negative)):
-                if text is not None and (found := NETWORK.search(text)):
-                    raise PlanError(key, found.group(), "put it into the job's own prompt, where it acts on the whole picture",
-                                    "{value} would have to act in one region only, which is not built yet")
+    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None]) -> None:
+        """None is the job's own. SDXL's size vector is that of the whole pass."""
         self.prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, prompts, False)
         self.negatives = _encoded(p, prompt_parser.get_learned_conditioning, negatives, True)
 
@@ -45,7 +38,7 @@ class Texts:
                 one = prompt_parser.MulticondLearnedConditioning(shape=(1,), batch=[parts])
                 weights, conds = prompt_parser.reconstruct_multicond_batch(one, step)
             if schedule is not None:
-                uncond = take(prompt_parser.reconstruct_cond_batch([schedule], step), [0])
+                uncond = prompt_parser.reconstruct_cond_batch([schedule], step)
             if conds is not None and uncond is not None and tokens(conds) != tokens(uncond):
                 if getattr(shared.opts, "pad_cond_uncond_v0", False):
                     conds, uncond = denoiser.pad_cond_uncond_v0(conds, uncond)
@@ -69,10 +62,22 @@ def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) ->
                                          width=width, height=height)
     if not given:
         return [None] * len(texts)
-    with devices.autocast():
+    with devices.autocast(), _unseen():
         conds = parse(shared.sd_model, given, steps, hires_steps, shared.opts.use_old_scheduling)
     conds = iter(conds if negative else conds.batch)
     return [None if t is None else next(conds) for t in texts]
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """The text encoder notes for the infotext which embeddings it met, at every encoding: the job's own only."""
+    hijack = getattr(sys.modules.get("modules.sd_hijack"), "model_hijack", None)        # the embedded host has none
+    met = None if hijack is None else dict(hijack.extra_generation_params)
+    try:
+        yield
+    finally:
+        if hijack is not None:
+            hijack.extra_generation_params = met
 
 
 def _without_comments(text: str) -> str:

@@ -1,27 +1,31 @@
 """What a plan will cost in a job, before it runs."""
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from modules import prompt_parser, sd_samplers
+from modules import sd_samplers, shared
 
+from lib_mixdiff.boxes import view_before_cut
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Integer, Number, Switch, Text
-from lib_mixdiff.host.job import refuse
+from lib_mixdiff.host.job import and_weights, refuse
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, members
+from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, placed, told
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
-SIDE, STEPS = Integer(CELL_PX, 65536), Integer(1, 10_000)
+SIDE, STEPS, BATCH = Integer(CELL_PX, 16384), Integer(1, 10_000), Integer(1, 64)
+LARGEST = 2**26                     # px of a pass that is still counted
 FIELDS = {                          # of a job that matter here, and what they are if not given
-    "width": (SIDE, 512), "height": (SIDE, 512), "steps": (STEPS, 20), "batch_size": (STEPS, 1), "n_iter": (STEPS, 1),
+    "width": (SIDE, 512), "height": (SIDE, 512), "steps": (STEPS, 50), "batch_size": (BATCH, 1), "n_iter": (STEPS, 1),
     "cfg_scale": (Number(0, 100), 7.0), "prompt": (Text(), ""), "sampler_name": (Text(), ""), "tiling": (Switch(), False),
-    "enable_hr": (Switch(), False), "hr_scale": (Number(1, 100), 2.0), "hr_resize_x": (Integer(0, 65536), 0),
-    "hr_resize_y": (Integer(0, 65536), 0), "hr_second_pass_steps": (Integer(0, 10_000), 0), "hr_sampler_name": (Text(), ""),
-    "denoising_strength": (Number(0, 1), 0.75), "init_images": (None, None),
+    "init_images": (None, None), "denoising_strength": (Number(0, 1), 0.75),
+    "enable_hr": (Switch(), False), "hr_scale": (Number(1, 8), 2.0), "hr_resize_x": (Integer(0, 16384), 0),
+    "hr_resize_y": (Integer(0, 16384), 0), "hr_prompt": (Text(), ""), "hr_sampler_name": (Text(), ""),
+    "hr_second_pass_steps": (Integer(0, 10_000), 0),
 }
 
 
@@ -38,37 +42,42 @@ def job_of(fields: dict[str, Any]) -> SimpleNamespace:
 
 
 def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
-    """Network calls of the whole job, by pass, as if all prompts were of one length; `work` and `memory` against the plain job:
-    latent cells through the network, and in its largest call. PlanError where the job cannot have the plan."""
-    hires = plan.for_hires()
-    for of_pass in (plan, hires):
-        if of_pass is not None:
-            refuse(of_pass, job)
-    scale = min(job.denoising_strength, 0.999)      # of the steps, plus one: modules/sd_samplers_common.py, setup_img2img_steps
-    first = job.steps if job.init_images is None else int(scale * job.steps) + 1
-    passes = [_pass(plan, job, Canvas(job.height // CELL_PX, job.width // CELL_PX), job.sampler_name, first)]
+    """Network calls of the whole job, by pass, as if all prompts were of one length and every step asked for the network as often as
+    the sampler says (Euler's kind does; others may save a call); `work` and `memory` against the plain job: latent cells through
+    the network, and in its largest call. PlanError where the job cannot have the plan."""
+    hires = plan.for_hires() if plan.is_neutral else refuse(plan, job)
+    first = job.steps
+    if job.init_images is not None and not getattr(shared.opts, "img2img_fix_steps", False):    # as setup_img2img_steps counts
+        first = int(min(job.denoising_strength, 0.999) * job.steps) + 1
+    canvases = [Canvas(job.height // CELL_PX, job.width // CELL_PX)]
     if job.enable_hr and job.init_images is None:
-        width = job.hr_resize_x or (job.hr_resize_y * job.width // job.height if job.hr_resize_y else int(job.width * job.hr_scale))
-        height = job.hr_resize_y or (job.hr_resize_x * job.height // job.width if job.hr_resize_x else int(job.height * job.hr_scale))
-        canvas = Canvas(height // CELL_PX, width // CELL_PX, scale=(width * height / (job.width * job.height)) ** 0.5)
-        steps = int(scale * (job.hr_second_pass_steps or job.steps)) + 1
-        passes.append(_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, steps))
+        scale = max(job.hr_resize_x / job.width, job.hr_resize_y / job.height) or job.hr_scale
+        whole = int(job.width * scale) // CELL_PX, int(job.height * scale) // CELL_PX
+        cut = [n - wanted // CELL_PX if wanted else 0 for n, wanted in zip(whole, (job.hr_resize_x, job.hr_resize_y))]
+        canvases = [replace(canvases[0], view=view_before_cut((cut[0], cut[1]), whole)),
+                    Canvas(whole[1] - cut[1], whole[0] - cut[0], scale=scale)]
+    passes = [_pass(plan, job, canvases[0], job.sampler_name, job.prompt, first)]
+    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_prompt or job.prompt,
+                     job.hr_second_pass_steps or job.steps) for canvas in canvases[1:]]
     cells = sum(p["work"] * p["plain_cells"] for p in passes)
     return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
             "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
 
 
-def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, steps: int) -> dict[str, Any]:
+def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, prompt: str, steps: int) -> dict[str, Any]:
+    if canvas.height * canvas.width > LARGEST / CELL_PX**2:
+        raise PlanError("job", f"{canvas.width * CELL_PX}x{canvas.height * CELL_PX}", f"ask for at most {LARGEST >> 20} megapixels")
     sampler = sd_samplers.find_sampler_config(sampler_name or None)
     evaluations = sampler.total_steps(steps) if sampler else steps
-    parts = [[weight for _, weight in prompt_parser.get_multicond_prompt_list([job.prompt])[0][0]]] * job.batch_size
+    parts = [and_weights(prompt)] * job.batch_size
+    if not any(parts[0]):
+        raise PlanError("job.prompt", prompt, "end it differently, or give one of its parts a weight", "{value} has the weight 0")
     plain = (sum(map(len, parts)) + job.batch_size) * canvas.height * canvas.width
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
     if regions := active_regions(plan):
-        texts = [(None if r.prompt is None else tuple(
-            Part(weight, TEXT) for _, weight in prompt_parser.get_multicond_prompt_list([r.prompt])[0][0]),
-            None if r.negative_prompt is None else TEXT) for r in regions]
-        shapes = Mosaic(members(plan, canvas, job.cfg_scale, texts), parts).call_shapes(canvas.height, canvas.width)
+        texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
+                  None if r.negative_prompt is None else TEXT) for r in regions]
+        shapes = Mosaic(told(placed(plan, canvas, job.cfg_scale), texts), parts).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": evaluations * len(shapes),
             "rows": evaluations * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,

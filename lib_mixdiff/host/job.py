@@ -1,23 +1,41 @@
 """What is refused by name, because it is not built yet or cannot work."""
 from __future__ import annotations
 
-from modules import shared
+import re
 
-from lib_mixdiff.errors import PlanError
+from modules import prompt_parser, sd_models, shared
+
+from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.plan import Plan, Region
+from lib_mixdiff.regions import active_regions
 
 NOT_YET = "{value} is understood, but not built yet"
+NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
+CUTTING = ("SD upscale", "Outpainting mk2", "Poor man's outpainting")      # scripts that make several jobs of one picture
 
 
-def refuse(plan: Plan, p: Job) -> None:
-    """PlanError where this job, or a part of the plan, cannot be had."""
+def refuse(plan: Plan, p: Job) -> Plan | None:
+    """PlanError where this job, or a part of the plan, cannot be had; the plan of the hires pass, None where that is plain."""
+    hires = plan.for_hires()
+    enable_hr = getattr(p, "enable_hr", False)
     for kind, found, remedy in (
             ("Tiling", getattr(p, "tiling", False), "switch it off"),
             ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings"),
-            ("an InstructPix2Pix checkpoint", getattr(shared.sd_model, "cond_stage_key", None) == "edit", "load another one")):
+            ("Hypertile in the hires pass's U-Net", enable_hr and hires is not None and active_regions(hires)
+             and getattr(shared.opts, "hypertile_enable_unet_secondpass", False), "switch it off in the settings"),
+            ("an InstructPix2Pix checkpoint", getattr(_loaded(), "cond_stage_key", None) == "edit", "load another one"),
+            (f"the script {_script(p)}", _script(p) in CUTTING, "choose no script")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
+    _refuse(plan)
+    if hires is not None and (enable_hr or plan.hires):
+        with inside("hires"):
+            _refuse(hires)
+    return hires
+
+
+def _refuse(plan: Plan) -> None:
     neutral, plain = Plan(), Region()
     wanted = {"guides": any(guide.enabled for guide in plan.guides), "paint": bool(plan.paint.phrases),
               **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "tiles", "amdm")}}
@@ -25,6 +43,32 @@ def refuse(plan: Plan, p: Job) -> None:
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
     for index, region in enumerate(plan.regions):
+        if not region.enabled:
+            continue
+        field = f"regions[{index}]"
         for key in ("mask", "seed", "range", "model", "coords", "control_units"):
-            if region.enabled and getattr(region, key) != getattr(plain, key):
-                raise PlanError(f"regions[{index}].{key}", getattr(region, key), "leave the key out of the region", NOT_YET)
+            if getattr(region, key) != getattr(plain, key):
+                raise PlanError(f"{field}.{key}", getattr(region, key), "leave the key out of the region", NOT_YET)
+        for key, text in (("prompt", region.prompt), ("negative_prompt", region.negative_prompt)):
+            if text is not None and (found := NETWORK.search(text)):
+                raise PlanError(f"{field}.{key}", found.group(), "put it into the job's own prompt, where it acts on the whole picture",
+                                "{value} would have to act in one region only, which is not built yet")
+        if region.prompt is not None and not any(and_weights(region.prompt)):
+            raise PlanError(f"{field}.prompt", region.prompt, "end it differently, or give one of its parts a weight",
+                            "{value} has the weight 0, as a colon and a number at its end are read")
+
+
+def and_weights(prompt: str) -> list[float]:
+    """The weights of a prompt's parts."""
+    return [weight for _, weight in prompt_parser.get_multicond_prompt_list([prompt])[0][0]]
+
+
+def _loaded() -> object:
+    """The model, without loading one as `shared.sd_model` may."""
+    return getattr(getattr(sd_models, "model_data", None), "sd_model", None)
+
+
+def _script(p: Job) -> str | None:
+    """Title of the script that is chosen below the page's controls: its place is the scripts' first argument."""
+    scripts, place = getattr(getattr(p, "scripts", None), "selectable_scripts", []), (getattr(p, "script_args", None) or [0])[0]
+    return scripts[place - 1].title() if isinstance(place, int) and 0 < place <= len(scripts) else None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Sampler(Protocol):
-    """modules.sd_samplers_common.Sampler: a new one for each pass."""
+    """modules.sd_samplers_common.Sampler: a new one for each pass of txt2img, one for all of img2img."""
     model_wrap_cfg: Denoiser
 
     def launch_sampling(self, steps: int, func: Callable[[], Tensor]) -> Tensor: ...
@@ -42,6 +42,8 @@ class Job(Protocol):
     hr_second_pass_steps: int
     hr_upscale_to_x: int
     hr_upscale_to_y: int
+    truncate_x: int             # latent cells that the hires pass cuts off, both sides together
+    truncate_y: int
     paste_to: tuple[int, int, int, int] | None      # px of the picture: left, top, width, height that "only masked" draws
     overlay_images: list[Any] | None                # of the picture's size
     _mixdiff: object            # ours: host.run.Run

@@ -67,9 +67,11 @@ def _route(answer: Callable) -> Callable:
 
 
 async def _json(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":      # so that no other site's page can ask
+        raise PlanError("body", request.headers.get("content-type"), "send application/json", "{value} is not read")
     try:
         body = await request.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError("body", str(error), 'send {"plan": ..., "job": ...}', "{value}: this is not JSON") from error
     if not isinstance(body, dict) or not isinstance(body.get("job") or {}, dict):
         raise PlanError("body", body, 'send {"plan": ..., "job": ...}')

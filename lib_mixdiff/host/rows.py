@@ -11,6 +11,8 @@ from lib_mixdiff.conds import Cond
 from lib_mixdiff.host.protocols import Denoiser
 from lib_mixdiff.mosaic import Mosaic
 
+DISPLACED = "another extension took the network's place away from mixdiff during sampling; disable one of the two"
+
 
 class Rows(nn.Module):
     """Delegates all that it does not know to `inner`, the host's wrapper of the network (`sigmas` is read from it).
@@ -43,7 +45,7 @@ class Rows(nn.Module):
         """x (rows, channels, h, w), sigma (rows,) or the timestep, and the host's cond dict, as its samplers call `inner`."""
         self.check()
         if (mosaic := self.mosaic) is None:
-            return self.inner(x, sigma, cond=cond, **kwargs)
+            raise RuntimeError(DISPLACED)
         self.host_calls += 1
         text, image_key, image = split(cond)
 
@@ -77,7 +79,7 @@ class Rows(nn.Module):
     def must_be_done(self) -> None:
         """RuntimeError if a step's rows came from elsewhere, or were summed unfinished: never a picture without the regions."""
         if self.pending:
-            raise RuntimeError("another extension took the network's place away from mixdiff during sampling; disable one of the two")
+            raise RuntimeError(DISPLACED)
 
     def check(self) -> None:
         if self.error is not None:

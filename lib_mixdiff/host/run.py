@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import json
-import math
 from contextlib import ExitStack
 
 from modules import shared
 from torch import Tensor
 
+from lib_mixdiff.boxes import view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.encode import Entries, Texts
@@ -17,7 +17,7 @@ from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
 from lib_mixdiff.mosaic import Mosaic
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, members
+from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, placed, told
 
 CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
 WRAPPED = 5             # wrappers around ours that are looked through
@@ -68,7 +68,7 @@ class Run:
             if cls.of(p) is not run:        # the batch was begun anew
                 return
             del p._mixdiff
-            if not run.entered and not Plan.from_dict(wanted).is_neutral:
+            if not run.entered and not shared.state.interrupted and not Plan.from_dict(wanted).is_neutral:
                 raise PlanError("job", type(p).__name__, "use it without mixdiff, or mixdiff without it",
                                 "a script that replaces this job's sampling does not let mixdiff in ({value})")
 
@@ -84,10 +84,7 @@ class Run:
         plan = Plan.from_dict(self.wanted)
         if plan.is_neutral:
             return
-        hires = plan.for_hires()
-        for of_pass in (plan, hires):
-            if of_pass is not None:
-                refuse(of_pass, p)
+        hires = refuse(plan, p)
         if getattr(p, "is_hr_pass", False):
             plan = hires
         if plan is None or not active_regions(plan):
@@ -107,43 +104,48 @@ class Sampling:
 
     def __init__(self, plan: Plan, p: Job, canvas: Canvas, conds: Conds, rows: Rows) -> None:
         self.plan, self.p, self.canvas, self.rows = plan, p, canvas, rows
-        self.and_weights = [[part.weight for part in parts] for parts in conds.batch]
+        self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         if not all(any(weights) for weights in self.and_weights):
             raise PlanError("job", p.prompt, "end it differently, or give one of its parts a weight",
                             "the weight of the job's own prompt is 0, as a colon and a number at its end are read ({value})")
+        self.members = placed(plan, canvas, p.cfg_scale)
         self.encode()
 
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
         regions = active_regions(self.plan)
-        places = {id(r): f"regions[{i}]" for i, r in enumerate(self.plan.regions)}
         self.checkpoint = shared.sd_model.sd_checkpoint_info
-        self.texts = Texts(self.p, [r.prompt for r in regions], [r.negative_prompt for r in regions], [places[id(r)] for r in regions])
-        self.mosaics: dict[Entries, Mosaic] = {}
+        self.texts = Texts(self.p, [r.prompt for r in regions], [r.negative_prompt for r in regions])
+        self.entries: Entries | None = None
+        self.mosaic: Mosaic | None = None           # of these entries
 
     def step(self, denoiser: Denoiser, text_cond: Cond) -> None:
         if shared.sd_model.sd_checkpoint_info is not self.checkpoint:
+            if denoiser.model_wrap is not self.rows:        # the host has dropped us, with what we stood in
+                self.rows.inner = denoiser.inner_model
+                denoiser.model_wrap = self.rows
             self.encode()
-            self.rows.inner = denoiser.inner_model      # a new one: the host has dropped that in which we stood
-            denoiser.model_wrap = self.rows
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                             "mixdiff does not do {value} together with regions yet")
-        if (entries := self.texts.entries(denoiser.step)) not in self.mosaics:
-            texts = self.texts.at(denoiser.step, denoiser)
-            self.mosaics[entries] = Mosaic(members(self.plan, self.canvas, self.p.cfg_scale, texts), self.and_weights)
-        self.rows.start(self.mosaics[entries])
+        entries = self.texts.entries(denoiser.step)
+        if self.mosaic is None or entries != self.entries:
+            self.entries = entries
+            self.mosaic = Mosaic(told(self.members, self.texts.at(denoiser.step, denoiser)), self.and_weights)
+        self.rows.start(self.mosaic)
 
 
 def canvas_of(p: Job, x: Tensor) -> Canvas:
-    """What this pass draws on. The hires pass is as large as x says; "only masked" draws a part of the picture."""
+    """What this pass draws on; boxes refer to the output picture, of which it may be less or more."""
     height, width = x.shape[-2:]
-    scale = math.sqrt(height * width * CELL_PX**2 / (p.height * p.width)) if getattr(p, "is_hr_pass", False) else 1.0
-    if getattr(p, "paste_to", None) is None or not p.overlay_images:
-        return Canvas(height, width, scale=scale)
-    (left, top, w, h), picture = p.paste_to, p.overlay_images[0]
-    view = left / picture.width, top / picture.height, (left + w) / picture.width, (top + h) / picture.height
-    return Canvas(height, width, view, scale)
+    if getattr(p, "is_hr_pass", False):
+        return Canvas(height, width, scale=p.hr_upscale_to_x / p.width)
+    if getattr(p, "enable_hr", False) and (p.truncate_x or p.truncate_y):       # the hires pass cuts off what is too much
+        whole = p.hr_upscale_to_x // CELL_PX, p.hr_upscale_to_y // CELL_PX
+        return Canvas(height, width, view_before_cut((p.truncate_x, p.truncate_y), whole))
+    if getattr(p, "paste_to", None) and p.overlay_images:
+        return Canvas(height, width, view_of_area(p.paste_to, p.overlay_images[0].size, (CELL_PX * width, CELL_PX * height)))
+    return Canvas(height, width)
 
 
 def step_done(network: object, x: Tensor) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from tests.host.client import lasting
+from tests.host.test_jobs import hires, img2img, inpaint
 from tests.host.test_regions import LEFT_RIGHT
 
 METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
@@ -69,3 +70,34 @@ def test_after_a_fault_of_mixdiff_all_is_as_before_and_there_is_no_picture(host,
     assert host.txt2img().body["images"] == plain[0]
     assert lasting(host.state()) == plain[1]
     assert go(host, "", "", 0, plan).status == 200
+
+
+# --- faults in jobs of other kinds: a second pass, a picture to begin with, and checkpoints that change in mid-run or between jobs ---
+
+KINDS = {"hires": hires(), "img2img": img2img(), "inpainting": inpaint(), "refiner, in place": 0, "refiner, another config": 1,
+         "checkpoint, in place": 0, "checkpoint, another config": 1}
+# (where, what, at which call, the error that the user gets; None: none): with two steps at first, calls 3 and more are in the second
+# pass, or those of the refiner's checkpoint
+FAULTS = [("network", "error", 1, "ZeroDivisionError"), ("network", "memory", 3, "OutOfMemoryError"), ("network", "interrupt", 3, None),
+          ("text encoder", "error", 0, "ZeroDivisionError"), ("mixdiff.mosaic.Mosaic.predict", "error", 3, "ZeroDivisionError"),
+          ("on_cfg_denoiser", "error", 3, None)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at, what, call, name", FAULTS)
+def test_after_a_fault_in_another_kind_of_job_all_is_as_before(host, request, plain, kind, at, what, call, name):
+    if isinstance(KINDS[kind], int):
+        other = request.getfixturevalue("other_checkpoint")[1][KINDS[kind]]
+        job = ("txt2img", {"refiner_checkpoint": other, "refiner_switch_at": 0.4} if "refiner" in kind
+               else {"override_settings": {"sd_model_checkpoint": other}})
+    else:
+        job = KINDS[kind]
+    fields = {"steps": 6 if job[0] == "img2img" else 5, "prompt": "a red circle", "sampler_name": "Euler", **job[1]}
+    if "hires" in kind:
+        fields["steps"] = 2
+    answer = host.run(job[0], LEFT_RIGHT, probe={"fault": {"at": at, "kind": what, "call": call}}, **fields)
+    if answer.status == 501:
+        pytest.skip(answer.error)
+    assert answer.body.get("error") == name and answer.status == (500 if name else 200), answer.body.get("errors")
+    assert host.txt2img().body["images"] == plain[0]
+    assert lasting(host.state()) == plain[1]

@@ -175,17 +175,6 @@ def test_a_regions_prompt_is_edited_in_mid_run(go, prompt, first, second):
     assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
 
 
-@pytest.fixture
-def other_checkpoint(host):
-    """One that shares the loaded one's config, so that weights are switched in place, and one that does not; (loaded, others)."""
-    loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
-    known = {model["title"]: model["config"] for model in host.get("/sdapi/v1/sd-models")}
-    others = [name for name in ("tinyA", "tinyB", "tinyY") for title in known if title.split(".")[0] == name and title != loaded]
-    if not loaded.startswith("tiny") or len(others) < 2:
-        pytest.skip("needs the random checkpoints tinyA, tinyB and tinyY, one of them loaded")
-    return loaded, others
-
-
 @pytest.mark.parametrize("which", [0, 1], ids=["in place", "another config"])
 def test_regions_with_the_refiner_are_the_two_halves(host, go, other_checkpoint, which):
     _, others = other_checkpoint
@@ -252,6 +241,21 @@ def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go)
                           {"box": [0.5, 0.375, 0.75, 0.875], "prompt": "a red square", "cfg_scale": 8},
                           {"box": [0.75, 0, 1, 1], "prompt": "not in the part that is drawn"}]})
     assert np.abs(got - expected).max() < 1e-3
+
+
+def test_boxes_refer_to_the_picture_when_its_masked_part_has_another_shape(go):
+    """256x64 pixels fitted into 128x128: the picture lies in latent rows 6 to 9, its upper half in 6 and 7."""
+    job = inpaint(init_images=[picture(256, 64)], mask=mask(256, 64, (0, 0, 256, 64)), mask_blur=0, inpaint_full_res=True, steps=1, denoising_strength=1)
+    upper = {"base": {"feather": 0}, "regions": [{"box": [0, 0, 1, 0.5], "prompt": OTHER, "window": "constant"}]}
+    change = np.abs(go(job, upper) - go(job)).max((0, 1, 3))
+    assert (change[[6, 7]] > 1e-3).all() and np.delete(change, [6, 7]).max() < 1e-4
+
+
+def test_boxes_refer_to_the_picture_that_the_hires_pass_cuts_out(host, go):
+    """64x128 pixels, twice as large and then cut to a square: of 16 rows of the first pass the picture keeps rows 4 to 11."""
+    go(hires(width=64, height=128, hr_resize_x=128, hr_resize_y=128, steps=1, hr_second_pass_steps=1),
+       {"base": {"feather": 0}, "regions": [{"box": [0, 0, 1, 1], "prompt": OTHER}]})
+    assert sorted(c["x"] for c in host.trace()["calls"]) == sorted([[2, 4, 8, 8], [2, 4, 16, 8], [2, 4, 16, 16]])
 
 
 def test_of_a_region_that_is_cut_off_the_rest_weighs_as_in_the_whole(go):

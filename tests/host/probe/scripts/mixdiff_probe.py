@@ -15,6 +15,7 @@ from modules import processing, script_callbacks, scripts, sd_samplers_common, s
 last = {}
 faults = {}
 watched = []    # wrappers of the network
+undo = []       # takes away what was put on objects that outlive the job
 states = []     # x at each step of the last job that asked for them
 run = {}        # the objects of the last run, kept to see what was left on them
 
@@ -41,10 +42,8 @@ class once:
         return self.left == -1
 
 
-def in_network(wrap, fault):
+def in_network(wrap, when):
     """`wrap` is the host's own wrapper of the network, new for every run, inside whatever mixdiff puts around it."""
-    when = once(fault)
-
     def before(module, args):
         if when.due():
             raised(when.kind)
@@ -57,29 +56,26 @@ def in_network(wrap, fault):
     wrap.register_forward_hook(after)
 
 
-def in_text_encoder(fault):
-    when = once(fault)
-
+def in_text_encoder(when):
     def before(module, args):
         if when.due():
-            handle.remove()
             raised(when.kind)
 
-    handle = shared.sd_model.cond_stage_model.register_forward_pre_hook(before) if hasattr(shared.sd_model, "cond_stage_model") \
-        else shared.sd_model.conditioner.register_forward_pre_hook(before)
+    encoder = shared.sd_model.cond_stage_model if hasattr(shared.sd_model, "cond_stage_model") else shared.sd_model.conditioner
+    undo.append(encoder.register_forward_pre_hook(before).remove)
 
 
-def in_method(owner, name, fault):
-    """The next calls of a method of one of mixdiff's own classes; itself again afterwards."""
-    plain, when = getattr(owner, name), once(fault)
+def in_method(owner, name, when):
+    """Of one of mixdiff's own classes."""
+    plain = getattr(owner, name)
 
     def method(*args, **kwargs):
         if when.due():
-            setattr(owner, name, plain)
             raised(when.kind)
         return plain(*args, **kwargs)
 
     setattr(owner, name, method)
+    undo.append(lambda: setattr(owner, name, plain))
 
 
 def begin_late(sampler, k):
@@ -100,6 +96,8 @@ def watch(denoiser):
         wrap = getattr(wrap, "inner", None) or wrap.inner_model
     if wrap not in watched:
         watched.append(wrap)
+        if faults.get("at") == "network":
+            in_network(wrap, last["when"])
         calls = last["calls"]
 
         def before(module, args, kwargs):
@@ -126,15 +124,16 @@ class Script(scripts.Script):
         if isinstance(wanted, dict):
             faults.update(wanted.get("fault") or {})
             last.update(calls=[], latents=[], hooks=[], step=wanted.get("start"), states=wanted.get("states"))
+            last["when"] = once(faults) if faults.get("kind") else None     # counts over the whole job
 
     def process(self, p, wanted):
         if isinstance(wanted, dict) and wanted.get("steady"):
             # the host draws latents of a picture from torch's global generator
-            last["handle"] = shared.sd_model.first_stage_model.encoder.register_forward_hook(lambda *args: torch.manual_seed(0) and None)
+            hook = shared.sd_model.first_stage_model.encoder.register_forward_hook(lambda *args: torch.manual_seed(0) and None)
+            undo.append(hook.remove)
 
     def postprocess(self, p, processed, wanted):
-        if handle := last.pop("handle", None):
-            handle.remove()
+        clean()
 
     def process_before_every_sampling(self, p, wanted, **kwargs):
         if not isinstance(wanted, dict):
@@ -151,24 +150,20 @@ class Script(scripts.Script):
                 states.append(d["x"].clone())
                 return plain(d)
             p.sampler.callback_state = keep
-        at = faults.get("at")
-        if at == "network":
-            in_network(p.sampler.model_wrap, faults)
-        elif at == "text encoder":
-            in_text_encoder(faults)
+        at, when = faults.get("at"), last["when"]
+        if at == "text encoder" and not undo:
+            in_text_encoder(when)
         elif at == "hook":
             raised(faults["kind"])
         elif at == "loop":
-            when = once(faults)
-
             def callback_state(d):
                 if when.due():
                     raised(when.kind)
                 return plain(d)
             p.sampler.callback_state = callback_state
-        elif at and at.startswith("mixdiff."):
+        elif at and at.startswith("mixdiff.") and not undo:
             _, module, owner, name = at.split(".")
-            in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, faults)
+            in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, when)
 
     def post_sample(self, p, ps, wanted):
         if isinstance(wanted, dict):        # of a hires pass a list of pictures
@@ -246,6 +241,7 @@ def names(thing):
 def state():
     """What a run could have left behind, by name: digests of the attributes of every module of the model, of weights, callback
     lists, classes and modules of the host, options, and the state of the job."""
+    clean()
     model = shared.sd_model
     weights = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
@@ -270,6 +266,12 @@ def state():
                 for name, thing in run.items()},
         "job": {key: getattr(shared.state, key) for key in ("interrupted", "skipped", "job", "job_count")},
     }
+
+
+def clean():
+    """After a job that ended early."""
+    while undo:
+        undo.pop()()
 
 
 def routes(demo, app):
