@@ -1,6 +1,4 @@
 """`python -m minihost --port 7861`: the embedded host with the extension of this repository."""
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

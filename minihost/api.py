@@ -1,6 +1,4 @@
 """The WebUI's HTTP routes, as far as minihost has what is behind them."""
-from __future__ import annotations
-
 import base64
 import binascii
 import io
@@ -14,19 +12,23 @@ from fastapi.responses import JSONResponse
 from modules import errors, infotext_utils, scripts, sd_models, sd_samplers, shared
 from modules.call_queue import queue_lock
 from modules.errors import NotHere
-from modules.processing import StableDiffusionProcessingTxt2Img, process_images
+from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
 from PIL import Image, PngImagePlugin
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 
-HINTS = get_type_hints(StableDiffusionProcessingTxt2Img)
-NAMES = {f.name: f.default for f in fields(StableDiffusionProcessingTxt2Img)}
 NOT_HERE = ("script_name", "infotext", "save_images", "firstpass_image", "styles", "restore_faces", "tiling", "eta", "s_churn",
-            "s_min_uncond", "subseed_strength", "seed_resize_from_h", "seed_resize_from_w")
-Txt2ImgRequest = create_model(
-    "StableDiffusionProcessingTxt2Img", **{name: (HINTS[name] | None, default) for name, default in NAMES.items()},
-    **dict.fromkeys(NOT_HERE, (Any, None)), sampler_index=(str, "Euler"), script_args=(list, []), send_images=(bool, True),
-    alwayson_scripts=(dict, {}))
-PngInfoRequest = create_model("PNGInfoRequest", image=(str, ...))
+            "s_min_uncond", "subseed_strength", "seed_resize_from_h", "seed_resize_from_w", "hr_scheduler", "hr_checkpoint_name",
+            "hr_resize_x", "hr_resize_y", "latent_mask", "disable_extra_networks")
+
+
+def request_model(job: type) -> type[BaseModel]:
+    """The job's fields, and what else a request may hold."""
+    own = {f.name: (get_type_hints(job)[f.name] | None, f.default) for f in fields(job)}
+    return create_model(job.__name__, **own, **dict.fromkeys(NOT_HERE, (Any, None)), sampler_index=(str, "Euler"), script_args=(list, []),
+                        send_images=(bool, True), alwayson_scripts=(dict, {}))
+
+
+Txt2ImgRequest, Img2ImgRequest = request_model(StableDiffusionProcessingTxt2Img), request_model(StableDiffusionProcessingImg2Img)
 
 
 def error_response(request: Request, e: Exception) -> JSONResponse:
@@ -37,10 +39,9 @@ def error_response(request: Request, e: Exception) -> JSONResponse:
     return JSONResponse(status_code=vars(e).get("status_code", 500), content=jsonable_encoder(described))
 
 
-def script_args(alwayson_scripts: dict[str, Any]) -> tuple:
+def script_args(runner: scripts.ScriptRunner, alwayson_scripts: dict[str, Any]) -> tuple:
     """The defaults of all scripts with what the request says in their places."""
-    runner = scripts.scripts_txt2img
-    args = runner.default_values.copy()
+    args = [0, *[control.value for control in runner.inputs[1:]]]
     for name, of_script in alwayson_scripts.items():
         script = next((s for s in runner.scripts if s.title().lower() == name.lower()), None)
         if script is None:
@@ -58,61 +59,46 @@ def png(image: Image.Image) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def txt2img(request: Txt2ImgRequest) -> dict[str, Any]:
-    for name in NOT_HERE:
-        if getattr(request, name) not in (None, False, 0, -1, "", []):
-            raise NotHere(f"minihost has no {name}: take it out of the request, or use the WebUI.")
-    p = StableDiffusionProcessingTxt2Img(**{name: getattr(request, name) for name in NAMES})
-    p.scripts, p.script_args = scripts.scripts_txt2img, script_args(request.alwayson_scripts)
+def decoded(image: str) -> Image.Image:
+    """The picture of a base64 text, which may be a data URL."""
+    try:
+        return Image.open(io.BytesIO(base64.b64decode(image.strip().split(",", 1)[-1])))
+    except (OSError, binascii.Error) as e:
+        raise HTTPException(status_code=500, detail="Invalid encoded image") from e
+
+
+def run(request: BaseModel, job: type, runner: scripts.ScriptRunner, **pictures: Any) -> dict[str, Any]:
+    """One job; `pictures` are those fields of it that are pictures."""
+    errors.refuse({name: getattr(request, name) not in (None, False, 0, -1, "", []) for name in NOT_HERE})
+    p = job(**{f.name: value for f in fields(job) if (value := getattr(request, f.name)) is not None} | pictures)
+    p.scripts, p.script_args = runner, script_args(runner, request.alwayson_scripts)
     p.sampler_name = p.sampler_name or request.sampler_index
-    sd_samplers.create_sampler(p.sampler_name, shared.sd_model)         # or says what there is
     with queue_lock:
         try:
-            shared.state.begin(job="scripts_txt2img")
+            shared.state.begin(job=f"scripts_{'img2img' if runner is scripts.scripts_img2img else 'txt2img'}")
             processed = process_images(p)
         finally:
             shared.state.end()
-    return dict(images=[png(image) for image in processed.images if request.send_images], parameters=vars(request), info=processed.js())
+    parameters = {**vars(request), **dict.fromkeys(pictures)}
+    return dict(images=[png(image) for image in processed.images if request.send_images], parameters=parameters, info=processed.js())
 
 
-def img2img() -> None:
-    raise NotHere("minihost has no img2img: use txt2img, or the WebUI.")
+def txt2img(request: Txt2ImgRequest) -> dict[str, Any]:
+    return run(request, StableDiffusionProcessingTxt2Img, scripts.scripts_txt2img)
+
+
+def img2img(request: Img2ImgRequest) -> dict[str, Any]:
+    if not request.init_images:
+        raise HTTPException(status_code=404, detail="Init image not found")
+    return run(request, StableDiffusionProcessingImg2Img, scripts.scripts_img2img,
+               init_images=[decoded(image) for image in request.init_images], mask=request.mask and decoded(request.mask))
 
 
 def progress() -> dict[str, Any]:
-    state, share, eta = shared.state, 0.0, 0.0
-    if state.job_count > 0:
-        share = 0.01 + (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count
-        elapsed = time.time() - state.time_start
-        eta = elapsed / share - elapsed
-    return dict(progress=min(share, 1.0), eta_relative=eta, state=state.dict(), current_image=None, textinfo=None)
-
-
-def interrupt() -> dict:
-    shared.state.interrupt()
-    return {}
-
-
-def list_checkpoints() -> list[dict]:
-    return [dict(title=info.title, model_name=info.model_name, hash=info.shorthash, sha256=info.sha256, filename=info.filename,
-                 config=info.config) for info in sd_models.checkpoints_list.values()]
-
-
-def list_samplers() -> list[dict]:
-    return [dict(name=s.name, aliases=s.aliases, options=s.options) for s in sd_samplers.all_samplers]
-
-
-def list_scripts() -> dict[str, list[str]]:
-    return {tab: [s.name for s in runner.scripts if s.name is not None]
-            for tab, runner in (("txt2img", scripts.scripts_txt2img), ("img2img", scripts.scripts_img2img))}
-
-
-def script_info() -> list[dict]:
-    return [s.api_info for runner in (scripts.scripts_txt2img, scripts.scripts_img2img) for s in runner.scripts if s.api_info]
-
-
-def get_options() -> dict[str, Any]:
-    return shared.opts.data
+    state = shared.state
+    share = 0.01 + (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count if state.job_count > 0 else 0.0
+    elapsed = time.time() - state.time_start
+    return dict(progress=min(share, 1.0), eta_relative=elapsed / share - elapsed if share else 0.0, state=state.dict(), current_image=None)
 
 
 def set_options(request: dict[str, Any] = Body()) -> None:      # noqa: B008
@@ -125,24 +111,25 @@ def set_options(request: dict[str, Any] = Body()) -> None:      # noqa: B008
         sd_models.reload_model_weights()
 
 
-def png_info(request: PngInfoRequest) -> dict[str, Any]:
-    try:
-        image = Image.open(io.BytesIO(base64.b64decode(request.image.strip().split(",", 1)[-1])))
-    except (OSError, binascii.Error) as e:
-        raise HTTPException(status_code=500, detail="Invalid encoded image") from e
-    items = {key: value for key, value in image.info.items() if isinstance(value, str)}
+def png_info(image: str = Body(embed=True)) -> dict[str, Any]:
+    items = {key: value for key, value in decoded(image).info.items() if isinstance(value, str)}
     infotext = items.pop("parameters", "")
     return dict(info=infotext, items=items, parameters=infotext_utils.parse_generation_parameters(infotext))
 
 
 def create_app() -> FastAPI:
-    app = FastAPI(title="minihost")
-    for method, name, endpoint in (
-            ("POST", "txt2img", txt2img), ("POST", "img2img", img2img), ("GET", "progress", progress),
-            ("POST", "interrupt", interrupt), ("POST", "skip", shared.state.skip), ("GET", "sd-models", list_checkpoints),
-            ("GET", "samplers", list_samplers), ("GET", "scripts", list_scripts), ("GET", "script-info", script_info),
-            ("GET", "options", get_options), ("POST", "options", set_options), ("POST", "png-info", png_info)):
-        app.add_api_route(f"/sdapi/v1/{name}", endpoint, methods=[method])
+    app, runners = FastAPI(title="minihost"), {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
+    get = {
+        "progress": progress, "options": lambda: shared.opts.data,
+        "sd-models": lambda: [{**vars(info), "hash": info.shorthash} for info in sd_models.checkpoints_list.values()],
+        "samplers": lambda: [dict(name=s.name, aliases=s.aliases, options=s.options) for s in sd_samplers.all_samplers],
+        "scripts": lambda: {tab: [s.name for s in runner.scripts if s.api_info] for tab, runner in runners.items()},
+        "script-info": lambda: [s.api_info for runner in runners.values() for s in runner.scripts if s.api_info]}
+    post = {"txt2img": txt2img, "img2img": img2img, "interrupt": shared.state.interrupt, "skip": shared.state.skip,
+            "options": set_options, "png-info": png_info}
+    for method, endpoints in (("GET", get), ("POST", post)):
+        for name, endpoint in endpoints.items():
+            app.add_api_route(f"/sdapi/v1/{name}", endpoint, methods=[method])
     app.add_exception_handler(HTTPException, error_response)
 
     @app.middleware("http")

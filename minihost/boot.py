@@ -1,6 +1,4 @@
 """Starts the embedded host in this process: afterwards `import modules...` finds minihost's."""
-from __future__ import annotations
-
 import contextlib
 import io
 import os
@@ -22,7 +20,6 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
     for name, value in dict(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False").items():
         os.environ.setdefault(name, value)
     sys.path += [folder for folder in (str(HERE.parent), str(HERE)) if folder not in sys.path]
-    import gradio as gr
     import transformers
     with contextlib.redirect_stdout(io.StringIO()):         # ldm says that it has no xformers
         from modules import script_callbacks, scripts, sd_models, shared
@@ -33,16 +30,14 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
     transformers.logging.set_verbosity_error()
     scripts.load_scripts([Path(extension).resolve() for extension in extensions])
     sd_models.list_models(folder := Path(models or assembled()))
-    known = sd_models.checkpoint_aliases if checkpoint else sd_models.checkpoints_list
-    if (name := checkpoint or next(iter(known), None)) not in known:
+    found = sd_models.checkpoint_aliases.get(checkpoint) if checkpoint else next(iter(sd_models.checkpoints_list.values()), None)
+    if found is None:
         raise FileNotFoundError(f"no checkpoint {checkpoint or 'NAME'}.safetensors with a yaml beside it in {folder}; there is: "
                                 f"{', '.join(sd_models.checkpoints_list) or 'none'}")
-    shared.opts.sd_model_checkpoint = known[name].title
+    shared.opts.sd_model_checkpoint = found.title
     sd_models.reload_model_weights()
 
     demo = page.create_ui()
-    with gr.Blocks():
-        scripts.scripts_img2img.setup_ui()
     app = api.create_app()
     script_callbacks.app_started_callback(demo, app)            # may add routes: the page takes the rest
     page.mount(app, demo)

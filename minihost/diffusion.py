@@ -1,6 +1,4 @@
-"""The live model under the names that it has in the WebUI: genuine `ldm` U-Net and VAE decoder, CLIP, and little around them."""
-from __future__ import annotations
-
+"""The live model under the names that it has in the WebUI: genuine `ldm` U-Net and VAE, CLIP, and little around them."""
 import contextlib
 import io
 from collections.abc import Sequence
@@ -8,44 +6,45 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ldm.modules.diffusionmodules.model import Decoder
+from ldm.modules.diffusionmodules.model import Decoder, Encoder
 from ldm.modules.diffusionmodules.openaimodel import UNetModel
-from modules.errors import NotHere
+from ldm.modules.diffusionmodules.util import timestep_embedding
+from modules.errors import NotHere, refuse
 from modules.sd_hijack_clip import FrozenCLIPEmbedderWithCustomWords
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 
 class AutoencoderKL(nn.Module):
-    """The half that minihost needs of it."""
-
     def __init__(self, embed_dim: int, ddconfig: dict[str, Any]) -> None:
         super().__init__()
         with contextlib.redirect_stdout(io.StringIO()):         # it prints its shapes
-            self.decoder = Decoder(**ddconfig)
+            self.encoder, self.decoder = Encoder(**ddconfig), Decoder(**ddconfig)
+        self.quant_conv = nn.Conv2d(2 * ddconfig["z_channels"], 2 * embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """A sample of the posterior, with noise from torch's global generator."""
+        mean, logvar = self.quant_conv(self.encoder(x)).chunk(2, dim=1)
+        return mean + (0.5 * logvar.clamp(-30.0, 20.0)).exp() * torch.randn(mean.shape)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(self.post_quant_conv(z))
 
 
-class FrozenCLIPEmbedder(nn.Module):
-    """Tokenizer and text model from a folder that holds their configuration."""
+class UNet(UNetModel):
+    """For pictures whose sides are no multiples of 64 px too: what is upsampled too small grows to its skip connection's size."""
 
-    def __init__(self, version: str) -> None:
-        super().__init__()
-        self.tokenizer = CLIPTokenizer.from_pretrained(version)
-        self.transformer = CLIPTextModel(CLIPTextConfig.from_pretrained(version))
-
-
-class DiffusionWrapper(nn.Module):
-    def __init__(self, unet_config: dict[str, Any]) -> None:
-        super().__init__()
-        self.diffusion_model = UNetModel(**unet_config)
-
-    def forward(self, x: Tensor, t: Tensor, c_concat: list[Tensor] | None = None,
-                c_crossattn: list[Tensor] | None = None) -> Tensor:
-        return self.diffusion_model(x, t, context=torch.cat(c_crossattn, 1))
+    def forward(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        embedding = self.time_embed(timestep_embedding(timesteps, self.model_channels))
+        skips = []
+        for block in self.input_blocks:
+            x = block(x, embedding, context)
+            skips.append(x)
+        x = self.middle_block(x, embedding, context)
+        for block in self.output_blocks:
+            skip = skips.pop()
+            x = block(torch.cat([nn.functional.interpolate(x, skip.shape[-2:]), skip], dim=1), embedding, context)
+        return self.out(x)
 
 
 class LatentDiffusion(nn.Module):
@@ -55,31 +54,28 @@ class LatentDiffusion(nn.Module):
 
     def __init__(self, params: dict[str, Any], base: Path) -> None:
         super().__init__()
-        if params.get("conditioning_key", "crossattn") != "crossattn":
-            raise NotHere(f"minihost loads text-to-image models only, not conditioning_key {params['conditioning_key']!r}.")
-        for part, name in dict(unet_config="UNetModel", first_stage_config="AutoencoderKL", cond_stage_config="FrozenCLIPEmbedder").items():
-            if params[part]["target"].split(".")[-1] != name:
-                raise NotHere(f"minihost loads Stable Diffusion 1 only: {part} must be {name}, not {params[part]['target']}.")
+        kinds = dict(unet_config="UNetModel", first_stage_config="AutoencoderKL", cond_stage_config="FrozenCLIPEmbedder")
+        refuse({f"{part} {params[part]['target']}": not params[part]["target"].endswith(kind) for part, kind in kinds.items()})
+        refuse({f"conditioning_key {(key := params.get('conditioning_key', 'crossattn'))!r}": key != "crossattn"})
         self.parameterization = params.get("parameterization", "eps")
         self.scale_factor, self.latent_channels = float(params.get("scale_factor", 1.0)), params.get("channels", 4)
         start, end = float(params["linear_start"]), float(params["linear_end"])
         betas = torch.linspace(start**0.5, end**0.5, int(params.get("timesteps", 1000)), dtype=torch.float64) ** 2
         self.register_buffer("alphas_cumprod", torch.cumprod(1.0 - betas, 0).float(), persistent=False)
-        self.model = DiffusionWrapper(params["unet_config"]["params"])
+        self.model = nn.ModuleDict({"diffusion_model": UNet(**params["unet_config"]["params"])})
         first_stage = params["first_stage_config"]["params"]
         self.first_stage_model = AutoencoderKL(first_stage["embed_dim"], first_stage["ddconfig"])
         version = str(base / params["cond_stage_config"]["params"]["version"])      # a relative folder lies beside the yaml
-        self.cond_stage_model = FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedder(version))
+        self.cond_stage_model = FrozenCLIPEmbedderWithCustomWords(version)
 
     def load_checkpoint(self, state_dict: dict[str, Tensor]) -> None:
-        live = {key.replace("cond_stage_model.", "cond_stage_model.wrapped.", 1): value for key, value in state_dict.items()}
-        if absent := [key for key in self.load_state_dict(live, strict=False).missing_keys if not key.endswith("position_ids")]:
+        if absent := [key for key in self.load_state_dict(state_dict, strict=False).missing_keys if not key.endswith("position_ids")]:
             raise NotHere(f"the checkpoint does not fit its yaml: {len(absent)} tensors are missing, the first is {absent[0]}.")
         self.eval().requires_grad_(False)
         self.cond_stage_model_empty_prompt = self.cond_stage_model([""])
 
     def apply_model(self, x_noisy: Tensor, t: Tensor, cond: dict[str, list[Tensor]]) -> Tensor:
-        return self.model(x_noisy, t, **cond)
+        return self.model.diffusion_model(x_noisy, t, torch.cat(cond["c_crossattn"], dim=1))
 
     def get_learned_conditioning(self, c: Sequence[str]) -> Tensor:
         return self.cond_stage_model(c)

@@ -75,6 +75,8 @@ def create_ui() -> gr.Blocks:
         for start in (submit.click, prompt.submit, negative_prompt.submit):
             start(generate, [checkpoint, *job, *inputs[1:]], [gallery, infotext, note], api_name=False)
         interrupt.click(shared.state.interrupt, api_name=False)
+    with gr.Blocks():
+        scripts.scripts_img2img.setup_ui()          # the API's: there is no such tab
     return page
 
 

@@ -1,6 +1,4 @@
 """Where and in which precision the network runs: the CPU, float32."""
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

@@ -1,6 +1,4 @@
 """The line of parameters under a picture: quoting, and reading it back."""
-from __future__ import annotations
-
 import json
 import re
 from contextlib import suppress
@@ -33,14 +31,9 @@ def parse_generation_parameters(x: str) -> dict[str, str]:
     parameters = read_line(last)
     if len(parameters) < 3:             # then it is the end of the prompt
         lines, parameters = [*lines, last], {}
-    texts: dict[str, list[str]] = {"Prompt": [], "Negative prompt": []}
-    current = "Prompt"
-    for line in map(str.strip, lines):
-        if line.startswith("Negative prompt:"):
-            current, line = "Negative prompt", line[len("Negative prompt:"):].strip()
-        texts[current].append(line)
+    prompt, *negative = re.split(r"^\s*Negative prompt:", "\n".join(lines), maxsplit=1, flags=re.MULTILINE)
     for key, value in list(parameters.items()):
         if size := re.fullmatch(r"(\d+)x(\d+)", value):
             parameters.update({f"{key}-1": size[1], f"{key}-2": size[2]})
             del parameters[key]
-    return {"Clip skip": "1", **parameters, **{key: "\n".join(text) for key, text in texts.items()}}
+    return {"Clip skip": "1", **parameters, "Prompt": prompt.strip(), "Negative prompt": "".join(negative).strip()}

@@ -3,12 +3,11 @@
 `(x)` `[x]` `(x:1.3)` weigh words, a backslash takes a bracket literally, `BREAK` starts a new chunk of 75 tokens; `AND` joins
 parts, each with an optional `:weight`; `[from:to:when]`, `[to:when]`, `[from::when]` and `[a|b]` change the prompt during sampling.
 """
-from __future__ import annotations
-
 import re
 from collections import namedtuple
 from collections.abc import Sequence
-from functools import cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -16,10 +15,16 @@ from torch import Tensor
 
 ScheduledPromptConditioning = namedtuple("ScheduledPromptConditioning", ["end_at_step", "cond"])
 ComposableScheduledPromptConditioning = namedtuple("ComposableScheduledPromptConditioning", ["schedules", "weight"])
-NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
 TOKEN = re.compile(r"\\([()\[\]\\]?)|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|([()\[\]])|[^\\()\[\]:]+|:")
+PART = re.compile(r"(.*?)\s*(?::\s*([+-]?(?:\d+\.?|\d*\.\d+))\s*)?", re.DOTALL)           # of an AND, and its weight
 WEIGHTS, OPENS = {"(": 1.1, "[": 1 / 1.1}, {")": "(", "]": "["}
-Schedule = list[list]           # [[last step, text], ...]
+INNERMOST = re.compile(r"""
+    \[ (?: (?P<before> [^][()|:]*) : )? (?P<after> [^][()|:]*) : \s* (?P<when> [+-]? (?:\d+\.?\d*|\.\d+) (?:[eE][+-]?\d+)? ) \s* \]
+    | \[ (?P<options> [^][():]* \| [^][():]*) \]
+    | \( [^][()|]* \) | \[ [^][()|]* \]""", re.VERBOSE)
+SPECIAL = "()[]:|\\0123456789"
+HIDE = str.maketrans(SPECIAL, "".join(chr(0xE000 + i) for i in range(len(SPECIAL))))           # what has been read, from these patterns
+SHOW = {hidden: plain for plain, hidden in HIDE.items()}
 
 
 class SdConditioning(list):
@@ -34,98 +39,54 @@ class SdConditioning(list):
         self.height = height or getattr(source, "height", None)
 
 
-def _schedule(prompt: str, steps: int) -> Schedule:
-    """The texts that a prompt stands for, each with the last step that uses it; ValueError if a bar is outside of square brackets."""
+def prompt_schedule(prompt: str, base_steps: int, hires_steps: int | None = None) -> list[list]:
+    """The texts that a prompt stands for, as [[last step, text], ...]; a prompt with a loose bar stands for itself.
+
+    In the hires pass steps are counted on from the first pass, and its shares are those from 1.0 to 2.0.
+    """
+    steps, earlier, share = (base_steps, 0, 0.0) if hires_steps is None else (hires_steps, base_steps, 1.0)
     changes = {steps}
 
     def text_at(step: int) -> str:
-        @cache
-        def run(at: int, ends: str) -> tuple[str, int]:
-            """The text from `at` to the first of the characters `ends` outside of brackets, and where that is."""
-            text = ""
-            while at < len(prompt) and prompt[at] not in ends:
-                if prompt[at] == "\\":
-                    piece, at = prompt[at:at + 2], at + 2
-                elif prompt[at] == "[" and (found := bracket(at + 1)):
-                    piece, at = found
-                elif prompt[at] == "(" and prompt[(found := run(at + 1, ")]"))[1]:][:1] == ")":
-                    piece, at = f"({found[0]})", found[1] + 1
-                elif prompt[at] == "|":
-                    raise ValueError("a bar outside of square brackets")
-                else:
-                    piece, at = prompt[at], at + 1
-                text += piece
-            return text, at
-
-        @cache
-        def bracket(at: int) -> tuple[str, int] | None:
-            """What a bracket whose inside begins at `at` stands for, and the place behind it; None if it is never closed."""
-            parts, marks, start = [], "", at
-            while not marks.endswith("]"):
-                start = at
-                text, at = run(at, ":|])")
-                if at >= len(prompt) or prompt[at] == ")":
-                    return None
-                parts.append(text)
-                marks += prompt[at]
-                at += 1
-            number = NUMBER.fullmatch(prompt[start:at - 1])
-            if number and marks in (":]", "::]"):
-                when = min(steps, int(float(number[1]) * (steps if "." in number[1] else 1)))       # a share, or a step
+        def read(bracket: re.Match) -> str:
+            text = bracket[0]
+            if number := bracket["when"]:
+                when = min(steps, int((float(number) - share) * steps if "." in number else float(number) - earlier))
                 changes.add(when)
-                before = parts[0] if marks == "::]" else ""
-                return before if step <= when else parts[-2], at
-            if set(marks[:-1]) == {"|"}:
+                text = (bracket["before"] or "") if step <= when else bracket["after"]
+            elif bracket["options"]:
                 changes.update(range(1, steps + 1))
-                return parts[(step - 1) % len(parts)], at
-            return "[" + "".join(text + mark for text, mark in zip(parts, marks)), at
+                options = bracket["options"].split("|")
+                text = options[(step - 1) % len(options)]
+            return text.translate(HIDE)
 
-        return run(0, "")[0]
+        text, brackets = re.sub(r"\\.", lambda escape: escape[0].translate(HIDE), prompt), 1
+        while brackets:
+            text, brackets = INNERMOST.subn(read, text)
+        return prompt if "|" in text else text.translate(SHOW)
 
     text_at(1)                          # finds the changes
     return [[last, text_at(last)] for last in sorted(changes) if last >= 1]
 
 
-def get_learned_conditioning_prompt_schedules(prompts: Sequence[str], base_steps: int) -> list[Schedule]:
-    """For each prompt its schedule; one with a loose bar is taken as it stands."""
-    schedules = []
-    for prompt in prompts:
-        try:
-            schedules.append(_schedule(prompt, base_steps))
-        except ValueError:
-            schedules.append([[base_steps, prompt]])
-    return schedules
-
-
 def get_learned_conditioning(model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None,
                              use_old_scheduling: bool = False) -> list[list[ScheduledPromptConditioning]]:
     """Each prompt's schedule with the text encoder's output (tokens, c) in the text's place."""
-    done: dict[str, list[ScheduledPromptConditioning]] = {}
-    schedules = get_learned_conditioning_prompt_schedules(prompts, steps)
-    for prompt, schedule in zip(prompts, schedules):
-        if prompt not in done:
-            conds = model.get_learned_conditioning(SdConditioning([text for _, text in schedule], copy_from=prompts))
-            done[prompt] = [ScheduledPromptConditioning(last, cond) for (last, _), cond in zip(schedule, conds)]
-    return [done[prompt] for prompt in prompts]
+    learned = []
+    for prompt in prompts:
+        schedule = prompt_schedule(prompt, steps, hires_steps)
+        conds = model.get_learned_conditioning(SdConditioning([text for _, text in schedule], copy_from=prompts))
+        learned.append([ScheduledPromptConditioning(last, cond) for (last, _), cond in zip(schedule, conds)])
+    return learned
 
 
 def get_multicond_prompt_list(prompts: Sequence[str]) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
-    """Prompts cut at AND: for each the (index, weight) of its parts; the different parts; their indexes."""
-    flat = SdConditioning([], copy_from=prompts)
-    index_of: dict[str, int] = {}
-    indexes = []
+    """Prompts cut at AND: for each the (index, weight) of its parts; the different parts; and their indexes."""
+    indexes, index_of = [], {}
     for prompt in prompts:
-        parts = []
-        for part in re.split(r"\bAND\b", prompt):
-            text, colon, tail = part.rpartition(":")
-            weighted = colon and re.fullmatch(r"\s*[+-]?(\d+\.?|\d*\.\d+)\s*", tail)
-            text, weight = (text.rstrip(), float(tail)) if weighted else (part.rstrip(), 1.0)
-            if text not in index_of:
-                index_of[text] = len(flat)
-                flat.append(text)
-            parts.append((index_of[text], weight))
-        indexes.append(parts)
-    return indexes, flat, index_of
+        parts = [PART.fullmatch(part).groups() for part in re.split(r"\bAND\b", prompt)]
+        indexes.append([(index_of.setdefault(text, len(index_of)), float(weight or 1.0)) for text, weight in parts])
+    return indexes, SdConditioning(index_of, copy_from=prompts), index_of
 
 
 class MulticondLearnedConditioning:
@@ -136,7 +97,7 @@ class MulticondLearnedConditioning:
 def get_multicond_learned_conditioning(model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None,
                                        use_old_scheduling: bool = False) -> MulticondLearnedConditioning:
     indexes, flat, _ = get_multicond_prompt_list(prompts)
-    learned = get_learned_conditioning(model, flat, steps, hires_steps, use_old_scheduling)
+    learned = get_learned_conditioning(model, flat, steps, hires_steps)
     batch = [[ComposableScheduledPromptConditioning(learned[i], weight) for i, weight in parts] for parts in indexes]
     return MulticondLearnedConditioning(shape=(len(prompts),), batch=batch)
 
@@ -163,32 +124,25 @@ def reconstruct_multicond_batch(c: MulticondLearnedConditioning, current_step: i
 def parse_prompt_attention(text: str) -> list[list]:
     """[[text, weight], ...]; a BREAK outside of brackets is ["BREAK", -1]."""
     pieces: list[list] = []
-    opened: list[tuple[str, int]] = []          # brackets, and the piece that each begins with
+    opened: dict[str, list[int]] = {"(": [], "[": []}           # of each open bracket the piece that it begins with
 
-    def close(kind: str, factor: float) -> bool:
-        last = next((i for i in reversed(range(len(opened))) if opened[i][0] == kind), None)
-        if last is None:
-            return False
-        for piece in pieces[opened.pop(last)[1]:]:
+    def close(kind: str, factor: float) -> None:
+        for piece in pieces[opened[kind].pop():]:
             piece[1] *= factor
-        return True
 
     for token in TOKEN.finditer(text):
         literal, weight, bracket = token.groups()
+        kind = "(" if weight else OPENS.get(bracket)
         if literal is not None:
             pieces.append([literal, 1.0])
-        elif bracket in ("(", "["):
-            opened.append((bracket, len(pieces)))
-        elif not (close("(", float(weight)) if weight else bracket and close(OPENS[bracket], WEIGHTS[OPENS[bracket]])):
+        elif bracket in opened:
+            opened[bracket].append(len(pieces))
+        elif kind and opened[kind]:
+            close(kind, float(weight or WEIGHTS[kind]))
+        else:
             for i, part in enumerate(re.split(r"\s*\bBREAK\b\s*", token[0])):
                 pieces += [["BREAK", -1], [part, 1.0]] if i else [[part, 1.0]]
-    for kind in "([":                           # never closed: to the end
-        while close(kind, WEIGHTS[kind]):
-            pass
-    merged: list[list] = []
-    for piece in pieces or [["", 1.0]]:
-        if merged and merged[-1][1] == piece[1]:
-            merged[-1][0] += piece[0]
-        else:
-            merged.append(piece)
-    return merged
+    for kind, unclosed in opened.items():
+        while unclosed:
+            close(kind, WEIGHTS[kind])
+    return [["".join(text for text, _ in same), weight] for weight, same in groupby(pieces or [["", 1.0]], key=itemgetter(1))]

@@ -1,6 +1,4 @@
 """Noise per image: each image has its own generator, so that it does not depend on its batch mates."""
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,13 +1,14 @@
 """Callbacks that extensions register. An exception in one is reported, and the others still run."""
-from __future__ import annotations
-
 import sys
+from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from modules import errors
 from torch import Tensor
+
+ScriptCallback = namedtuple("ScriptCallback", ["script", "callback"])
+callback_map: dict[str, list[ScriptCallback]] = {}
 
 
 class CFGDenoiserParams:
@@ -15,9 +16,8 @@ class CFGDenoiserParams:
 
     def __init__(self, x: Tensor, image_cond: Tensor, sigma: Tensor, sampling_step: int, total_sampling_steps: int,
                  text_cond: Tensor, text_uncond: Tensor, denoiser: Any = None) -> None:
-        self.x, self.image_cond, self.sigma = x, image_cond, sigma
-        self.sampling_step, self.total_sampling_steps = sampling_step, total_sampling_steps
-        self.text_cond, self.text_uncond, self.denoiser = text_cond, text_uncond, denoiser
+        self.x, self.image_cond, self.sigma, self.text_cond, self.text_uncond = x, image_cond, sigma, text_cond, text_uncond
+        self.sampling_step, self.total_sampling_steps, self.denoiser = sampling_step, total_sampling_steps, denoiser
 
 
 class CFGDenoisedParams:
@@ -26,24 +26,6 @@ class CFGDenoisedParams:
     def __init__(self, x: Tensor, sampling_step: int, total_sampling_steps: int, inner_model: Any) -> None:
         self.x, self.inner_model = x, inner_model
         self.sampling_step, self.total_sampling_steps = sampling_step, total_sampling_steps
-
-
-@dataclass
-class AfterCFGCallbackParams:
-    """Behind guidance: one row per image."""
-
-    x: Tensor
-    sampling_step: int
-    total_sampling_steps: int
-
-
-@dataclass
-class ScriptCallback:
-    script: str
-    callback: Callable
-
-
-callback_map: dict[str, list[ScriptCallback]] = {}
 
 
 def _kind(category: str) -> tuple[Callable, Callable]:
@@ -55,10 +37,8 @@ def _kind(category: str) -> tuple[Callable, Callable]:
 
     def call(*args: Any) -> None:
         for c in list(registered):
-            try:
+            with errors.reported(f"Error executing callback {category} for {c.script}"):
                 c.callback(*args)
-            except Exception:
-                errors.report(f"Error executing callback {category} for {c.script}", exc_info=True)
 
     return on, call
 
@@ -67,9 +47,3 @@ on_app_started, app_started_callback = _kind("app_started")                    #
 on_cfg_denoiser, cfg_denoiser_callback = _kind("cfg_denoiser")
 on_cfg_denoised, cfg_denoised_callback = _kind("cfg_denoised")
 on_cfg_after_cfg, cfg_after_cfg_callback = _kind("cfg_after_cfg")
-on_script_unloaded, script_unloaded_callback = _kind("script_unloaded")        # ()
-
-
-def clear_callbacks() -> None:
-    for registered in callback_map.values():
-        registered.clear()

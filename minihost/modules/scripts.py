@@ -1,9 +1,7 @@
 """Always-on scripts: the class that they derive from, and the runner that calls their hooks."""
-from __future__ import annotations
-
-import importlib.util
 import inspect
 import re
+import runpy
 import sys
 from collections.abc import Sequence
 from functools import partialmethod
@@ -15,9 +13,9 @@ from modules import errors, script_callbacks
 
 AlwaysVisible = object()
 HOOKS = ("setup", "before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch",
-         "process_before_every_sampling", "post_sample", "postprocess_batch", "postprocess_batch_list", "postprocess_image",
-         "postprocess")
-scripts_data: list[tuple[type[Script], str]] = []         # classes, and the files that they come from
+         "process_before_every_sampling", "before_hr", "on_mask_blend", "post_sample", "postprocess_batch", "postprocess_batch_list",
+         "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess")
+scripts_data: list[tuple[type, str]] = []         # classes, and the files that they come from
 
 
 class Script:
@@ -47,21 +45,16 @@ class Script:
 def load_scripts(extensions: Sequence[Path]) -> None:
     """Executes each extension's scripts/*.py with its folder first in the search path; a broken script is reported."""
     global scripts_txt2img, scripts_img2img
-    script_callbacks.clear_callbacks()
+    for registered in script_callbacks.callback_map.values():
+        registered.clear()
     scripts_data.clear()
     for file in (file for extension in extensions for file in sorted((extension / "scripts").glob("*.py"))):
         search_path = list(sys.path)
-        try:
+        with errors.reported(f"Error loading script: {file.name}"):
             sys.path.insert(0, str(file.parent.parent))
-            spec = importlib.util.spec_from_file_location(file.name, file)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            scripts_data.extend((value, str(file)) for value in vars(module).values()
+            scripts_data.extend((value, str(file)) for value in runpy.run_path(str(file), run_name=file.name).values()
                                 if inspect.isclass(value) and issubclass(value, Script) and value is not Script)
-        except Exception:
-            errors.report(f"Error loading script: {file.name}", exc_info=True)
-        finally:
-            sys.path[:] = search_path
+        sys.path[:] = search_path
     scripts_txt2img, scripts_img2img = ScriptRunner(False), ScriptRunner(True)
 
 
@@ -74,46 +67,32 @@ class ScriptRunner:
     def __init__(self, is_img2img: bool) -> None:
         self.scripts: list[Script] = []
         self.inputs: list = [None]
-        self.default_values: list = [0]
         for script_class, file in scripts_data:
-            try:
+            with errors.reported(f"Error: could not initialize the script {file}"):
                 script = script_class()
                 script.filename, script.is_img2img, script.is_txt2img = file, is_img2img, not is_img2img
                 script.tabname = "img2img" if is_img2img else "txt2img"
                 if script.show(is_img2img) is AlwaysVisible:
                     self.scripts.append(script)
-            except Exception:
-                errors.report(f"Error: could not initialize the script {file}", exc_info=True)
 
     def setup_ui(self) -> list:
         for script in self.scripts:
             script.args_from = script.args_to = len(self.inputs)
-            try:
-                with gr.Group():
-                    controls = script.ui(script.is_img2img)
-            except Exception:
-                errors.report(f"Error creating UI for {script.filename}", exc_info=True)
-                continue
-            if controls is not None:
+            with errors.reported(f"Error creating UI for {script.filename}"), gr.Group():
+                controls = script.ui(script.is_img2img) or []
                 script.name = script.title().lower()
-                args = []
-                for control in controls:
-                    choices = [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(control, "choices", None) or []]
-                    limits = {name: getattr(control, name, None) for name in ("value", "minimum", "maximum", "step")}
-                    args.append(dict(label=control.label or "", choices=choices or None, **limits))
-                script.api_info = dict(name=script.name, is_alwayson=True, is_img2img=script.is_img2img, args=args)
+                script.api_info = dict(name=script.name, is_alwayson=True, is_img2img=script.is_img2img, args=[
+                    dict(label=c.label or "", choices=getattr(c, "choices", None),
+                         **{name: getattr(c, name, None) for name in ("value", "minimum", "maximum", "step")}) for c in controls])
                 self.inputs += controls
-                self.default_values += [control.value for control in controls]
                 script.args_to = len(self.inputs)
         return self.inputs
 
     def _call(self, p: Any, *first: Any, hook: str, **kwargs: Any) -> None:
         for script in self.scripts:
             if method := getattr(script, hook, None):
-                try:
+                with errors.reported(f"Error running {hook}: {script.filename}"):
                     method(p, *first, *p.script_args[script.args_from:script.args_to], **kwargs)
-                except Exception:
-                    errors.report(f"Error running {hook}: {script.filename}", exc_info=True)
 
 
 for _hook in HOOKS:

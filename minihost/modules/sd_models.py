@@ -1,6 +1,4 @@
 """Checkpoints: NAME.safetensors with NAME.yaml beside it."""
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
@@ -15,8 +13,7 @@ class CheckpointInfo:
     def __init__(self, path: Path) -> None:
         self.filename, self.name, self.config = str(path), path.name, str(path.with_suffix(".yaml"))
         self.model_name, self.sha256 = path.stem, hashlib.sha256(path.read_bytes()).hexdigest()
-        self.shorthash = self.sha256[:10]
-        self.title = f"{self.name} [{self.shorthash}]"
+        self.shorthash, self.title = self.sha256[:10], f"{self.name} [{self.sha256[:10]}]"
         self.ids = [self.model_name, self.title, self.name, f"{path.stem} [{self.shorthash}]", self.shorthash, self.sha256]
 
 

@@ -1,11 +1,16 @@
 """All samplers by name."""
-from __future__ import annotations
+from functools import partial
 
-from modules import sd_samplers_kdiffusion, sd_samplers_timesteps
 from modules.errors import NotHere
 from modules.sd_samplers_common import Sampler, SamplerData
+from modules.sd_samplers_kdiffusion import KDiffusionSampler, sample_dpmpp_2m, sample_euler, sample_euler_ancestral
+from modules.sd_samplers_timesteps import CompVisSampler, ddim
 
-all_samplers = [*sd_samplers_kdiffusion.samplers_data_k_diffusion, *sd_samplers_timesteps.samplers_data_timesteps]
+all_samplers = [
+    SamplerData("Euler", partial(KDiffusionSampler, sample_euler), ["k_euler"], {}),
+    SamplerData("Euler a", partial(KDiffusionSampler, sample_euler_ancestral), ["k_euler_a", "k_euler_ancestral"], {}),
+    SamplerData("DPM++ 2M", partial(KDiffusionSampler, sample_dpmpp_2m), ["k_dpmpp_2m"], {"scheduler": "karras"}),
+    SamplerData("DDIM", partial(CompVisSampler, ddim), ["ddim"], {})]
 all_samplers_map = {sampler.name: sampler for sampler in all_samplers}
 
 
@@ -16,5 +21,7 @@ def find_sampler_config(name: str | None) -> SamplerData | None:
 def create_sampler(name: str | None, model: object) -> Sampler:
     config = find_sampler_config(name)
     if config is None:
-        raise NotHere(f"minihost has the samplers {' and '.join(all_samplers_map)}, not {name!r}.")
-    return config.constructor(model)
+        raise NotHere(f"minihost has the samplers {', '.join(all_samplers_map)}, not {name!r}.")
+    sampler = config.constructor(model)
+    sampler.config = config
+    return sampler

@@ -1,7 +1,6 @@
 """Classifier-free guidance around the network, and the callbacks on both sides of it."""
-from __future__ import annotations
-
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from modules import prompt_parser, script_callbacks, sd_samplers_common, shared
@@ -15,26 +14,25 @@ class CFGDenoiser(nn.Module):
     Rows of the network: every cond (AND part) of image 0, of image 1, ..., then one uncond per image.
     """
 
-    wrappers: ClassVar[dict[str, type[nn.Module]]]            # of the network, by what it predicts
+    wrapper: type[nn.Module]                    # of the network
+    mask_before_denoising = False               # else behind guidance
 
     def __init__(self, sampler: Any) -> None:
         super().__init__()
         self.sampler, self.p = sampler, None
         self.model_wrap: nn.Module | None = None
-        self.step = 0                               # calls so far
-        self.padded_cond_uncond = False
+        self.step, self.padded_cond_uncond = 0, False            # calls so far; whether one of them was padded
 
     @property
     def inner_model(self) -> nn.Module:
         if self.model_wrap is None:
-            self.model_wrap = self.wrappers[shared.sd_model.parameterization](shared.sd_model)
+            self.model_wrap = self.wrapper(shared.sd_model)
         return self.model_wrap
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
         return x_out
 
-    def combine_denoised(self, x_out: Tensor, conds_list: list[list[tuple[int, float]]], uncond: Tensor,
-                         cond_scale: float) -> Tensor:
+    def combine_denoised(self, x_out: Tensor, conds_list: list[list[tuple[int, float]]], uncond: Tensor, cond_scale: float) -> Tensor:
         """U + sum_j s b_j (C_j - U) (Liu et al. 2022, composable diffusion)."""
         base = x_out[-uncond.shape[0]:]
         result = base.clone()
@@ -53,21 +51,20 @@ class CFGDenoiser(nn.Module):
 
     def _network(self, x: Tensor, sigma: Tensor, image_cond: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
         """All rows: in one call, or in several if the texts' lengths or `batch_cond_uncond` ask for it."""
+        contexts, size = [cond, uncond], len(uncond) * (2 if opts.batch_cond_uncond else 1)
         if cond.shape[1] == uncond.shape[1]:
-            contexts, size = [torch.cat([cond, uncond])], len(x) if opts.batch_cond_uncond else len(uncond)
-        else:
-            contexts, size = [cond, uncond], len(uncond) * (2 if opts.batch_cond_uncond else 1)
-        out, start = [], 0
-        for piece in (piece for context in contexts for piece in context.split(size)):
-            rows = slice(start, start + len(piece))
-            start = rows.stop
-            out.append(self.inner_model(x[rows], sigma[rows], cond={"c_crossattn": [piece], "c_concat": [image_cond[rows]]}))
-        return torch.cat(out)
+            contexts, size = [torch.cat(contexts)], len(x) if opts.batch_cond_uncond else len(uncond)
+        texts = [text for context in contexts for text in context.split(size)]
+        lengths = [len(text) for text in texts]
+        calls = zip(x.split(lengths), sigma.split(lengths), texts, image_cond.split(lengths))
+        return torch.cat([self.inner_model(x, sigma, cond={"c_crossattn": [text], "c_concat": [image]}) for x, sigma, text, image in calls])
 
     def forward(self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float, s_min_uncond: float,
                 image_cond: Tensor) -> Tensor:
         if state.interrupted or state.skipped:
             raise sd_samplers_common.InterruptedException
+        if self.mask_before_denoising:
+            x = self.p.blended(x, self, sigma)
         conds_list, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
         uncond = prompt_parser.reconstruct_cond_batch(uncond, self.step)
         image_of_row = [i for i, parts in enumerate(conds_list) for _ in parts] + list(range(len(conds_list)))
@@ -83,7 +80,10 @@ class CFGDenoiser(nn.Module):
         script_callbacks.cfg_denoised_callback(script_callbacks.CFGDenoisedParams(x_out, *at, self.inner_model))
         first_rows = [parts[0][0] for parts in conds_list]
         self.sampler.last_latent = self.get_pred_x0(params.x[first_rows], x_out[first_rows], sigma)
-        after = script_callbacks.AfterCFGCallbackParams(self.combine_denoised(x_out, conds_list, uncond, cond_scale), *at)
+        denoised = self.combine_denoised(x_out, conds_list, uncond, cond_scale)
+        if not self.mask_before_denoising:
+            denoised = self.p.blended(denoised, self, sigma)
+        after = SimpleNamespace(x=denoised, sampling_step=at[0], total_sampling_steps=at[1])
         script_callbacks.cfg_after_cfg_callback(after)
         self.step += 1
         return after.x

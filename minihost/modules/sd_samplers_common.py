@@ -1,17 +1,15 @@
 """What both families of samplers share."""
-from __future__ import annotations
-
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from modules import errors
 from modules.shared import state
 from torch import Tensor
 
 
 class SamplerData(NamedTuple):
     name: str
-    constructor: Callable[[Any], Sampler]
+    constructor: Callable[[Any], Any]
     aliases: list[str]
     options: dict[str, Any]
 
@@ -25,14 +23,17 @@ class InterruptedException(BaseException):
 
 
 class Sampler:
-    """`func(model, x, schedule, extra_args, callback)` runs the loop; `denoiser` is the family's CFGDenoiser.
+    """`func(model, x, schedule, extra_args, callback)` runs the loop.
 
-    Each family has its `start(p, x, steps)`: the latent to begin with, made of unit noise, and the sigmas or timesteps.
+    Each family has its class of `denoiser`, and `begin(p, noise, steps, latent, last)`: the first x, made of unit noise, and the sigmas
+    or timesteps; where a latent is given, that with noise, and the last ones of the steps.
     """
 
-    def __init__(self, func: Callable[..., Tensor], denoiser: type) -> None:
+    config: SamplerData                 # set by modules.sd_samplers
+
+    def __init__(self, func: Callable[..., Tensor], model: Any) -> None:
         self.func = func
-        self.model_wrap_cfg = denoiser(self)
+        self.model_wrap_cfg = self.denoiser(self)
         self.model_wrap = self.model_wrap_cfg.inner_model
         self.last_latent: Tensor | None = None
 
@@ -43,21 +44,31 @@ class Sampler:
         state.sampling_steps, state.sampling_step = steps, 0
         try:
             return func()
-        except RecursionError:          # swallowed by the WebUI, so here too
-            print("RecursionError while sampling: the last latent is the result.", file=sys.stderr)
-            return self.last_latent
-        except InterruptedException:
+        except (RecursionError, InterruptedException) as e:         # the WebUI swallows the first, so here too
+            errors.report(f"{type(e).__name__} while sampling: the last latent is the result.")
             return self.last_latent
 
-    def sample(self, p: Any, x: Tensor, conditioning: Any, unconditional_conditioning: Any, steps: int | None = None,
-               image_conditioning: Tensor | None = None) -> Tensor:
-        steps = steps or p.steps
-        x, schedule = self.start(p, x, steps)
-        self.model_wrap_cfg.p, self.last_latent = p, x
-        extra_args = dict(cond=conditioning, image_cond=image_conditioning, uncond=unconditional_conditioning, cond_scale=p.cfg_scale,
-                          s_min_uncond=0.0)
-        samples = self.launch_sampling(steps, lambda: self.func(
-            self.model_wrap_cfg, x, schedule, extra_args=extra_args, callback=self.callback_state))
-        if self.model_wrap_cfg.padded_cond_uncond:
+    def sample(self, p: Any, x: Tensor, conditioning: Any, unconditional_conditioning: Any) -> Tensor:
+        """From unit noise x."""
+        x, schedule = self.begin(p, x, p.steps)
+        return self._run(p, p.steps, x, x, schedule, conditioning, unconditional_conditioning)
+
+    def sample_img2img(self, p: Any, x: Tensor, noise: Tensor, conditioning: Any, unconditional_conditioning: Any,
+                       steps: int | None = None) -> Tensor:
+        """From the latent x: that share of the job's steps which is the denoising strength; or, of as many as that takes, `steps`."""
+        strength = min(p.denoising_strength, 0.999)
+        if steps:
+            total, last = int(steps / strength) if strength > 0 else 0, steps
+        else:
+            total, last = p.steps, int(strength * p.steps) + 1
+        return self._run(p, last, x, *self.begin(p, noise, total, x, last), conditioning, unconditional_conditioning)
+
+    def _run(self, p: Any, steps: int, latent: Tensor, x: Tensor, schedule: Tensor, cond: Any, uncond: Any) -> Tensor:
+        denoiser, self.last_latent = self.model_wrap_cfg, latent
+        denoiser.p, denoiser.step = p, 0
+        extra_args = dict(cond=cond, uncond=uncond, cond_scale=p.cfg_scale, s_min_uncond=0.0,
+                          image_cond=x.new_zeros(len(x), 5, 1, 1))              # for inpainting models only
+        samples = self.launch_sampling(steps, lambda: self.func(denoiser, x, schedule, extra_args=extra_args, callback=self.callback_state))
+        if denoiser.padded_cond_uncond:
             p.extra_generation_params["Pad conds"] = True
         return samples

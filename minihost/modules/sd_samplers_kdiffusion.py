@@ -1,19 +1,21 @@
-"""Samplers in x = x0 + sigma noise (k-diffusion's family), whose network is `denoised = model(x, sigma)` (Karras et al. 2022): Euler."""
-from __future__ import annotations
-
+"""Samplers in x = x0 + sigma noise (k-diffusion's family), whose network is `denoised = model(x, sigma)` (Karras et al. 2022)."""
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any
 
+import numpy as np
 import torch
 from modules.errors import NotHere
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from modules.sd_samplers_common import Sampler, SamplerData
+from modules.sd_samplers_common import Sampler
 from torch import Tensor, nn
 
 
 class CompVisDenoiser(nn.Module):
-    """eps prediction: D = x - sigma eps. Between the model's 1000 noise levels log sigma is interpolated."""
+    """D = x - sigma eps; with v prediction D = x / (sigma^2 + 1) - v sigma / sqrt(sigma^2 + 1).
+
+    Between the model's 1000 noise levels log sigma is interpolated.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -21,59 +23,74 @@ class CompVisDenoiser(nn.Module):
         sigmas = ((1 - model.alphas_cumprod) / model.alphas_cumprod).sqrt()
         self.register_buffer("sigmas", sigmas)
         self.register_buffer("log_sigmas", sigmas.log())
-
-    def get_sigmas(self, n: int) -> Tensor:
-        """n sigmas from the largest to the smallest, evenly spaced in t, and a zero."""
-        return torch.cat([self.t_to_sigma(torch.linspace(len(self.sigmas) - 1, 0, n)), self.sigmas.new_zeros(1)])
+        self.register_buffer("timesteps", torch.arange(len(sigmas)))
 
     def t_to_sigma(self, t: Tensor) -> Tensor:
-        low = t.float().floor().long()
-        return torch.lerp(self.log_sigmas[low], self.log_sigmas[t.float().ceil().long()], t.float() - low).exp()
+        return torch.from_numpy(np.interp(t, self.timesteps, self.log_sigmas)).float().exp()
 
     def sigma_to_t(self, sigma: Tensor) -> Tensor:
-        log_sigma = sigma.log()
-        high = torch.searchsorted(self.log_sigmas, log_sigma, right=True).clamp(1, len(self.log_sigmas) - 1)
-        below, above = self.log_sigmas[high - 1], self.log_sigmas[high]
-        return (high - 1) + ((log_sigma - below) / (above - below)).clamp(0, 1)
-
-    def network(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
-        """The network's output for x (b, c, h, w) at sigma (b, 1, 1, 1), its input scaled to variance 1."""
-        return self.inner_model.apply_model(x / (sigma**2 + 1).sqrt(), self.sigma_to_t(sigma.flatten()), **kwargs)
+        return torch.from_numpy(np.interp(sigma.log(), self.log_sigmas, self.timesteps)).float()
 
     def forward(self, input: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
-        sigma = sigma.view(-1, 1, 1, 1)
-        return input - sigma * self.network(input, sigma, **kwargs)
-
-
-class CompVisVDenoiser(CompVisDenoiser):
-    """v prediction: D = x / (sigma^2 + 1) - v sigma / sqrt(sigma^2 + 1)."""
-
-    def forward(self, input: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
-        sigma = sigma.view(-1, 1, 1, 1)
-        v = self.network(input, sigma, **kwargs)
-        return input / (sigma**2 + 1) - v * sigma / (sigma**2 + 1).sqrt()
+        t, sigma = self.sigma_to_t(sigma), sigma.view(-1, 1, 1, 1)
+        variance = sigma**2 + 1
+        out = self.inner_model.apply_model(input / variance.sqrt(), t, **kwargs)
+        return input - sigma * out if self.inner_model.parameterization == "eps" else input / variance - out * sigma / variance.sqrt()
 
 
 class CFGDenoiserKDiffusion(CFGDenoiser):
-    wrappers: ClassVar = dict(eps=CompVisDenoiser, v=CompVisVDenoiser)
+    wrapper = CompVisDenoiser
+
+
+def karras_sigmas(n: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
+    """n sigmas from the largest to the smallest, evenly spaced in their root (Karras et al. 2022, eq. 5)."""
+    return torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n) ** rho
 
 
 class KDiffusionSampler(Sampler):
-    def start(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    denoiser = CFGDenoiserKDiffusion
+
+    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, Tensor]:
         if p.scheduler not in (None, "", "Automatic", "automatic"):
             raise NotHere(f"minihost has the schedule type 'Automatic' only, not {p.scheduler!r}.")
-        sigmas = self.model_wrap.get_sigmas(steps)
-        return x * sigmas[0], sigmas
+        if self.config.options.get("scheduler") == "karras":
+            sigmas = karras_sigmas(steps, float(self.model_wrap.sigmas[0]), float(self.model_wrap.sigmas[-1]))
+        else:
+            sigmas = self.model_wrap.t_to_sigma(torch.linspace(len(self.model_wrap.sigmas) - 1, 0, steps))         # evenly in t
+        sigmas = torch.cat([sigmas, torch.zeros(1)])[-(last or steps) - 1:]
+        return (0.0 if latent is None else latent) + sigmas[0] * noise, sigmas
 
 
 def sample_euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
     """Euler's method on dx/dsigma = (x - D(x; sigma)) / sigma (Karras et al. 2022, Algorithm 2 without churn)."""
     for i, (sigma, following) in enumerate(pairwise(sigmas)):
         denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
-        d = (x - denoised) / sigma
         callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-        x = x + d * (following - sigma)
+        x = x + (following - sigma) * (x - denoised) / sigma
     return x
 
 
-samplers_data_k_diffusion = [SamplerData("Euler", lambda model: KDiffusionSampler(sample_euler, CFGDenoiserKDiffusion), ["k_euler"], {})]
+def sample_euler_ancestral(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
+    """Euler's method beyond the next sigma, and back to it by fresh noise, as in DDPM (Song et al. 2021, eq. 16 with eta = 1)."""
+    for i, (sigma, following) in enumerate(pairwise(sigmas)):
+        denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
+        callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
+        down = following**2 / sigma
+        x = denoised + down / sigma * (x - denoised)
+        if i < len(sigmas) - 2:
+            x = x + (following**2 - down**2).sqrt() * model.p.rng.next()
+    return x
+
+
+def sample_dpmpp_2m(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
+    """DPM-Solver++(2M) in steps h of -log sigma (Lu et al. 2022, Algorithm 2); its first and its last step are of first order."""
+    earlier = h_earlier = None
+    for i, (sigma, following) in enumerate(pairwise(sigmas)):
+        denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
+        callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
+        h, d = (sigma / following).log(), denoised
+        if 0 < i < len(sigmas) - 2:
+            d = denoised + h / (2 * h_earlier) * (denoised - earlier)
+        x = d + following / sigma * (x - d)
+        earlier, h_earlier = denoised, h
+    return x

@@ -1,36 +1,30 @@
 """Samplers in x_t of unit variance that ask for eps at a timestep (CompVis's family): DDIM."""
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from modules import shared
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from modules.sd_samplers_common import Sampler, SamplerData
+from modules.sd_samplers_common import Sampler
 from torch import Tensor, nn
 
 
 class CompVisTimestepsDenoiser(nn.Module):
+    """eps; with v prediction it is sqrt(abar) v + sqrt(1 - abar) x."""
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.inner_model = model
 
     def forward(self, input: Tensor, timesteps: Tensor, **kwargs: Any) -> Tensor:
-        return self.inner_model.apply_model(input, timesteps, **kwargs)
-
-
-class CompVisTimestepsVDenoiser(CompVisTimestepsDenoiser):
-    """eps = sqrt(abar) v + sqrt(1 - abar) x."""
-
-    def forward(self, input: Tensor, timesteps: Tensor, **kwargs: Any) -> Tensor:
-        v = super().forward(input, timesteps, **kwargs)
+        out = self.inner_model.apply_model(input, timesteps, **kwargs)
         abar = self.inner_model.alphas_cumprod[timesteps.long()].view(-1, 1, 1, 1)
-        return abar.sqrt() * v + (1 - abar).sqrt() * input
+        return out if self.inner_model.parameterization == "eps" else abar.sqrt() * out + (1 - abar).sqrt() * input
 
 
 class CFGDenoiserTimesteps(CFGDenoiser):
-    wrappers: ClassVar = dict(eps=CompVisTimestepsDenoiser, v=CompVisTimestepsVDenoiser)
+    wrapper = CompVisTimestepsDenoiser
+    mask_before_denoising = True
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
         abar = shared.sd_model.alphas_cumprod[sigma.long()].view(-1, 1, 1, 1)
@@ -38,9 +32,15 @@ class CFGDenoiserTimesteps(CFGDenoiser):
 
 
 class CompVisSampler(Sampler):
-    def start(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    denoiser = CFGDenoiserTimesteps
+
+    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, Tensor]:
         """Timesteps 0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
-        return x, (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
+        timesteps = (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
+        if latent is None:
+            return noise, timesteps
+        abar = shared.sd_model.alphas_cumprod[timesteps[last - 1]]          # of one step more than there will be
+        return abar.sqrt() * latent + (1 - abar).sqrt() * noise, timesteps[:last - 1]
 
 
 def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
@@ -53,6 +53,3 @@ def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: dict, callback: C
         x = a_prev**0.5 * x0 + (1 - a_prev) ** 0.5 * eps
         callback({"x": x, "i": i, "sigma": 0, "sigma_hat": 0, "denoised": x0})
     return x
-
-
-samplers_data_timesteps = [SamplerData("DDIM", lambda model: CompVisSampler(ddim, CFGDenoiserTimesteps), ["ddim"], {})]

@@ -1,6 +1,4 @@
 """What all modules share: settings, the state of the job and the loaded model."""
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,12 +28,8 @@ class Options(SimpleNamespace):
 class State:
     """What the job at hand is doing; `interrupt` and `skip` are wishes that the sampling loop reads."""
 
-    OF_DICT = ("skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no", "sampling_step",
-               "sampling_steps")
-    sampling_steps = 0
-
     def begin(self, job: str = "(unknown)") -> None:
-        self.job, self.job_no, self.job_count, self.sampling_step = job, 0, -1, 0
+        self.job, self.job_no, self.job_count, self.sampling_step, self.sampling_steps = job, 0, -1, 0, 0
         self.time_start, self.job_timestamp = time.time(), time.strftime("%Y%m%d%H%M%S")
         self.skipped = self.interrupted = self.stopping_generation = False
 
@@ -52,7 +46,7 @@ class State:
         self.skipped = True
 
     def dict(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.OF_DICT}
+        return {name: value for name, value in vars(self).items() if name != "time_start"}
 
 
 opts = Options(**FREE, **FIXED)
