@@ -5,6 +5,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 from PIL import Image
@@ -43,5 +44,6 @@ def drawn(on: Host, chosen: argparse.Namespace, prompt: str, width: int, height:
     picture = answer.pictures[0]
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(chosen.pictures / f"{'plan' if plan else 'plain'}-{width}x{height}-{seed}.png")
+        Image.fromarray(picture).save(
+            chosen.pictures / f"{'plan' if plan else 'plain'}-{width}x{height}-{seed}-{crc32(prompt.encode()):08x}.png")
     return picture
