@@ -1,6 +1,6 @@
-"""Jobs, tests and hosts as the table of docs/webui.md: `python -m tests.host.table EMBEDDED.xml WEBUI.xml [more XML of a WebUI]`.
+"""Jobs, tests and hosts as the table of docs/webui.md: `python -m tests.host.table EMBEDDED.xml WEBUI.xml,WEBUI.xml`.
 
-The files are what `pytest tests/host --junitxml=FILE` wrote about each host. A cell says how many tests of that job passed, or the
+The files are what `pytest tests/host --junitxml=FILE` wrote about each host; a later one adds to the earlier. A cell says how many tests of that job passed, or the
 sentence with which the host refuses it.
 """
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 from collections import defaultdict
 from xml.etree import ElementTree
 
+LAWS = {"test_one_region_over_all_is_the_plain_job": "neutral", "test_regions_change_the_job": "acts",
+        "test_a_batch_of_four_is_four_pictures": "batch"}        # of every job, or many
 Results = dict[tuple[str, str], str]       # (file, test) to "", or why it was skipped
 
 
@@ -29,8 +31,8 @@ def results(files: list[str]) -> Results:
 def job_of(test: str) -> str:
     """One row: the job in the test's brackets where it has one, else the test's own words."""
     name, _, job = test.partition("[")
-    if name in ("test_one_region_over_all_is_the_plain_job", "test_regions_change_the_job", "test_a_batch_of_four_is_four_pictures"):
-        return job.rstrip("]")
+    if name in LAWS:
+        return job.removesuffix("]")
     return re.sub(r"^test_|_", " ", name).strip()
 
 
@@ -43,15 +45,16 @@ def cell(found: Results, tests: list[tuple[str, str]]) -> str:
 
 
 def main() -> None:
-    hosts = [results(sys.argv[1:2]), results(sys.argv[2:])]
+    hosts = [results(files.split(",")) for files in sys.argv[1:]]
     rows = defaultdict(list)
     for file, test in hosts[1]:
         if file == "test_jobs":
             rows[job_of(test)].append((file, test))
-    print("| job | tests in `tests/host/test_jobs.py` | embedded host | WebUI |\n|---|---|---|---|")
+    print("; ".join(f"*{short}* is `{name}`" for name, short in LAWS.items()), "in `tests/host/test_jobs.py`.\n")
+    print("| job | tests | embedded host | WebUI |\n|---|---|---|---|")
     for job, tests in rows.items():
         names = sorted({test.partition("[")[0] for _, test in tests})
-        print(f"| {job} | {', '.join(f'`{name}`' for name in names)} | {' | '.join(cell(found, tests) for found in hosts)} |")
+        print(f"| {job} | {', '.join(LAWS.get(name, f'`{name}`') for name in names)} | {' | '.join(cell(found, tests) for found in hosts)} |")
 
 
 if __name__ == "__main__":

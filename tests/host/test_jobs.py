@@ -48,7 +48,7 @@ def img2img(**fields: Any) -> tuple[str, dict]:
 
 
 def inpaint(**fields: Any) -> tuple[str, dict]:
-    return img2img(**{"mask": mask(), "mask_blur": 4, "inpainting_fill": 1, "inpaint_full_res": False, **fields})
+    return img2img(**{"mask": mask(), "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": False, **fields})
 
 
 def hires(**fields: Any) -> tuple[str, dict]:
@@ -98,7 +98,7 @@ LAWFUL: dict[str, tuple[str, dict]] = {       # the neutral law holds of each
     **{f"inpainting, {name}": inpaint(inpainting_fill=fill)
        for fill, name in enumerate(("fill", "original", "latent noise", "latent nothing"))},
     "inpainting, DDIM": inpaint(sampler_name="DDIM"), "inpainting, inverted": inpaint(inpainting_mask_invert=1),
-    "inpainting, soft": inpaint(mask_round=False),
+    "inpainting, soft": inpaint(mask_round=False), "inpainting, blurred": inpaint(mask_blur=4),
     "inpainting, only masked": inpaint(inpaint_full_res=True, inpaint_full_res_padding=8),
     "inpainting, only masked, latent noise": inpaint(inpaint_full_res=True, inpaint_full_res_padding=8, inpainting_fill=2),
     "hires, latent": hires(), "hires, pictures": hires(hr_upscaler="Lanczos"), "hires, batch 2": hires(batch_size=2),
@@ -234,9 +234,9 @@ def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go)
     whole = Image.open(io.BytesIO(base64.b64decode(picture(256, 256))))
     area = (64, 96, 192, 224)           # what the mask with its padding of 32 px makes of it
     masked = (96, 128, 160, 192)
-    expected = go(inpaint(init_images=[encoded(whole.crop(area))], mask=mask(128, 128, (32, 32, 96, 96)), mask_blur=0),
+    expected = go(inpaint(init_images=[encoded(whole.crop(area))], mask=mask(128, 128, (32, 32, 96, 96))),
                   {"regions": [{"box": [0, 0, 0.5, 1], "prompt": OTHER}, {"box": [0.5, 0, 1, 1], "prompt": "a red square", "cfg_scale": 8}]})
-    got = go(inpaint(init_images=[encoded(whole)], mask=mask(256, 256, masked), mask_blur=0, inpaint_full_res=True, inpaint_full_res_padding=32),
+    got = go(inpaint(init_images=[encoded(whole)], mask=mask(256, 256, masked), inpaint_full_res=True, inpaint_full_res_padding=32),
              {"regions": [{"box": [0.25, 0.375, 0.5, 0.875], "prompt": OTHER},
                           {"box": [0.5, 0.375, 0.75, 0.875], "prompt": "a red square", "cfg_scale": 8},
                           {"box": [0.75, 0, 1, 1], "prompt": "not in the part that is drawn"}]})
@@ -245,7 +245,7 @@ def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go)
 
 def test_boxes_refer_to_the_picture_when_its_masked_part_has_another_shape(go):
     """256x64 pixels fitted into 128x128: the picture lies in latent rows 6 to 9, its upper half in 6 and 7."""
-    job = inpaint(init_images=[picture(256, 64)], mask=mask(256, 64, (0, 0, 256, 64)), mask_blur=0, inpaint_full_res=True, steps=1, denoising_strength=1)
+    job = inpaint(init_images=[picture(256, 64)], mask=mask(256, 64, (0, 0, 256, 64)), inpaint_full_res=True, steps=1, denoising_strength=1)
     upper = {"base": {"feather": 0}, "regions": [{"box": [0, 0, 1, 0.5], "prompt": OTHER, "window": "constant"}]}
     change = np.abs(go(job, upper) - go(job)).max((0, 1, 3))
     assert (change[[6, 7]] > 1e-3).all() and np.delete(change, [6, 7]).max() < 1e-4
@@ -260,7 +260,7 @@ def test_boxes_refer_to_the_picture_that_the_hires_pass_cuts_out(host, go):
 
 def test_of_a_region_that_is_cut_off_the_rest_weighs_as_in_the_whole(go):
     """A gaussian about the middle of the region, not of what is left of it: the weighted mean in the overlap tells."""
-    job = inpaint(init_images=[picture(256, 256)], mask=mask(256, 256, (96, 128, 160, 192)), mask_blur=0, inpaint_full_res=True, inpaint_full_res_padding=32)
+    job = inpaint(init_images=[picture(256, 256)], mask=mask(256, 256, (96, 128, 160, 192)), inpaint_full_res=True, inpaint_full_res_padding=32)
     both = {"regions": [{"prompt": OTHER}, {"box": [0.25, 0.375, 0.75, 0.875], "prompt": "a red square"}]}
     equal = {"regions": [{**region, "window": "constant"} for region in both["regions"]]}
     assert np.abs(go(job, both) - go(job, equal)).max() > 1e-2

@@ -245,7 +245,7 @@ def state():
     model = shared.sd_model
     weights = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
-        weights.update(key.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+        weights.update(key.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
                        if value.numel() else key.encode())
     classes = [processing.StableDiffusionProcessingTxt2Img, processing.StableDiffusionProcessing, sd_samplers_common.Sampler,
                *{c for m in model.modules() for c in type(m).__mro__ if c.__module__ not in ("builtins", "abc")}]
