@@ -58,3 +58,8 @@ def test_these_checks_can_fail(tmp_path):
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from modules import shared\n    import lib_mixdiff.host.run\n")
     assert roots(bad) == {"modules", "lib_mixdiff"} and "lib_mixdiff.host.run" in imported(bad)
+
+
+def test_one_version():
+    import lib_mixdiff
+    assert f'version = "{lib_mixdiff.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
