@@ -60,7 +60,7 @@ class _Batch:
 
 
 class Mosaic:
-    """The members' mixture for one sampling run.
+    """The members' mixture, for as long as their prompts say the same.
 
     `and_weights` are b_j: for each image of the batch the weights of its conds. Every step: `start()`, then `predict` for
     the host's rows in their order, in one call or several; after several, `rows()` holds what belongs into all of them.

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from modules import devices, prompt_parser, sd_samplers, shared
+from modules import devices, prompt_parser, shared
 
 from lib_mixdiff.conds import Cond, take, tokens
+from lib_mixdiff.host.job import evaluations
 from lib_mixdiff.host.protocols import Denoiser, Job
 from lib_mixdiff.mosaic import Part
 
@@ -50,13 +51,9 @@ class Texts:
 
 def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) -> list:
     """Schedules by text, None where that is None; encoded as the pass at hand encodes its own."""
-    def steps_of(sampler_name: str, steps: int) -> int:
-        sampler = sd_samplers.find_sampler_config(sampler_name)
-        return sampler.total_steps(steps) if sampler else steps
-
-    steps, hires_steps, width, height = steps_of(p.sampler_name, p.steps), None, p.width, p.height
+    steps, hires_steps, width, height = evaluations(p.sampler_name, p.steps), None, p.width, p.height
     if getattr(p, "is_hr_pass", False):
-        hires_steps = steps_of(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
+        hires_steps = evaluations(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
         width, height = p.hr_upscale_to_x, p.hr_upscale_to_y
     given = prompt_parser.SdConditioning([_without_comments(t) for t in texts if t is not None], is_negative_prompt=negative,
                                          width=width, height=height)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from modules import sd_samplers, shared
+from modules import shared
 
 from lib_mixdiff.boxes import view_before_cut
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Integer, Number, Switch, Text
-from lib_mixdiff.host.job import and_weights, refuse
+from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, placed, told
@@ -67,11 +67,9 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, prompt: str, steps: int) -> dict[str, Any]:
     if canvas.height * canvas.width > LARGEST / CELL_PX**2:
         raise PlanError("job", f"{canvas.width * CELL_PX}x{canvas.height * CELL_PX}", f"ask for at most {LARGEST >> 20} megapixels")
-    sampler = sd_samplers.find_sampler_config(sampler_name or None)
-    evaluations = sampler.total_steps(steps) if sampler else steps
+    asked = evaluations(sampler_name or None, steps)
     parts = [and_weights(prompt)] * job.batch_size
-    if not any(parts[0]):
-        raise PlanError("job.prompt", prompt, "end it differently, or give one of its parts a weight", "{value} has the weight 0")
+    refuse_weightless("job.prompt", prompt, parts[0])
     plain = (sum(map(len, parts)) + job.batch_size) * canvas.height * canvas.width
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
     if regions := active_regions(plan):
@@ -79,6 +77,6 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
                   None if r.negative_prompt is None else TEXT) for r in regions]
         shapes = Mosaic(told(placed(plan, canvas, job.cfg_scale), texts), parts).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
-    return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": evaluations * len(shapes),
-            "rows": evaluations * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,
-            "plain_cells": evaluations * plain}
+    return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
+            "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,
+            "plain_cells": asked * plain}

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from modules import prompt_parser, sd_models, shared
+from modules import prompt_parser, sd_models, sd_samplers, shared
 
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.host.protocols import Job
@@ -53,9 +53,21 @@ def _refuse(plan: Plan) -> None:
             if text is not None and (found := NETWORK.search(text)):
                 raise PlanError(f"{field}.{key}", found.group(), "put it into the job's own prompt, where it acts on the whole picture",
                                 "{value} would have to act in one region only, which is not built yet")
-        if region.prompt is not None and not any(and_weights(region.prompt)):
-            raise PlanError(f"{field}.prompt", region.prompt, "end it differently, or give one of its parts a weight",
-                            "{value} has the weight 0, as a colon and a number at its end are read")
+        if region.prompt is not None:
+            refuse_weightless(f"{field}.prompt", region.prompt, and_weights(region.prompt))
+
+
+def refuse_weightless(field: str, prompt: str | list[str], weights: list[float]) -> None:
+    """PlanError where no part of a prompt has a weight, and it would be drawn as if it were not there."""
+    if not any(weights):
+        raise PlanError(field, prompt, "end it differently, or give one of its parts a weight",
+                        "the weight of {value} is 0, as a colon and a number at its end are read")
+
+
+def evaluations(sampler_name: str | None, steps: int) -> int:
+    """How often a sampler asks for the network in so many steps, as the host counts them."""
+    sampler = sd_samplers.find_sampler_config(sampler_name)
+    return sampler.total_steps(steps) if sampler else steps
 
 
 def and_weights(prompt: str) -> list[float]:

@@ -11,7 +11,7 @@ from lib_mixdiff.boxes import view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.encode import Entries, Texts
-from lib_mixdiff.host.job import refuse
+from lib_mixdiff.host.job import refuse, refuse_weightless
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
@@ -105,9 +105,8 @@ class Sampling:
     def __init__(self, plan: Plan, p: Job, canvas: Canvas, conds: Conds, rows: Rows) -> None:
         self.plan, self.p, self.canvas, self.rows = plan, p, canvas, rows
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
-        if not all(any(weights) for weights in self.and_weights):
-            raise PlanError("job", p.prompt, "end it differently, or give one of its parts a weight",
-                            "the weight of the job's own prompt is 0, as a colon and a number at its end are read ({value})")
+        for weights in self.and_weights:
+            refuse_weightless("job", p.prompt, weights)
         self.members = placed(plan, canvas, p.cfg_scale)
         self.encode()
 

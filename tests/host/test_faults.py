@@ -99,5 +99,6 @@ def test_after_a_fault_in_another_kind_of_job_all_is_as_before(host, request, pl
     if answer.status == 501:
         pytest.skip(answer.error)
     assert answer.body.get("error") == name and answer.status == (500 if name else 200), answer.body.get("errors")
+    assert host.trace()["fired"]
     assert host.txt2img().body["images"] == plain[0]
     assert lasting(host.state()) == plain[1]

@@ -1,7 +1,7 @@
 """A test's eyes and hands inside the host: records a job's final latents and network calls, and makes things go wrong.
 
 An extension of its own, for the embedded host and for a WebUI. `alwayson_scripts: {"mixdiff-probe": {"args": [{...}]}}` with
-`fault: {"at": AT, "kind": KIND, "call": n}`. Everything hangs on objects of the one run, or takes itself away when it fires.
+`fault: {"at": AT, "kind": KIND, "call": n}`. Everything hangs on objects of the one run, or is taken away when that has ended.
 """
 import base64
 import hashlib
@@ -21,6 +21,7 @@ run = {}        # the objects of the last run, kept to see what was left on them
 
 
 def raised(kind):
+    last["fired"] = True
     if kind == "error":
         raise ZeroDivisionError("probe")
     if kind == "memory":
@@ -151,7 +152,8 @@ class Script(scripts.Script):
                 return plain(d)
             p.sampler.callback_state = keep
         at, when = faults.get("at"), last["when"]
-        if at == "text encoder" and not undo:
+        armed, last["armed"] = last.get("armed"), True     # on what outlives a pass, once a job
+        if at == "text encoder" and not armed:
             in_text_encoder(when)
         elif at == "hook":
             raised(faults["kind"])
@@ -161,7 +163,7 @@ class Script(scripts.Script):
                     raised(when.kind)
                 return plain(d)
             p.sampler.callback_state = callback_state
-        elif at and at.startswith("mixdiff.") and not undo:
+        elif at and at.startswith("mixdiff.") and not armed:
             _, module, owner, name = at.split(".")
             in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, when)
 
@@ -181,7 +183,10 @@ def noted(name):
     return method
 
 
-for hook in ["before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch", "process_before_every_sampling", "before_hr", "on_mask_blend", "post_sample", "postprocess_batch", "postprocess_batch_list", "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess"]:
+HOOKS = ("before_process", "process", "before_process_batch", "after_extra_networks_activate", "process_batch",
+         "process_before_every_sampling", "before_hr", "on_mask_blend", "post_sample", "postprocess_batch", "postprocess_batch_list",
+         "postprocess_image", "postprocess_maskoverlay", "postprocess_image_after_composite", "postprocess")
+for hook in HOOKS:
     setattr(Script, hook, noted(hook))
 
 
@@ -285,7 +290,7 @@ def routes(demo, app):
 
     @app.get("/mixdiff-probe/last")
     def get_last():
-        return {"calls": last.get("calls", []), "hooks": last.get("hooks", []), "latents": [
+        return {"calls": last.get("calls", []), "hooks": last.get("hooks", []), "fired": last.get("fired", False), "latents": [
             {"shape": list(t.shape), "data": base64.b64encode(t.contiguous().numpy().tobytes()).decode()} for t in last.get("latents", [])]}
 
 
