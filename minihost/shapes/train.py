@@ -211,14 +211,15 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
             whole = torch.nn.utils.parameters_to_vector([w.grad for w in weights])
             dist.all_reduce(whole)
             torch.nn.utils.vector_to_parameters(whole / ranks, [w.grad for w in weights])
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        if norm.isfinite():         # bfloat16 on AMX was seen to give a NaN now and then, never twice from the same batch
+            optimizer.step()
+            losses.append(loss.item())
         done += 1
         with torch.no_grad():
             keep = min(0.9995, (done + 1) / (done + 10))
             torch._foreach_mul_(average, keep)
             torch._foreach_add_(average, weights, alpha=1 - keep)
-        losses.append(loss.item())
         if done % 100 == 0 and rank == 0:
             print(f"unet: step {done}, loss {np.mean(losses[-100:]):.4f}, {time.strftime('%H:%M:%S')}", flush=True)
         if done % 500 == 0:
@@ -232,7 +233,7 @@ def main() -> None:
     arguments.add_argument("--work", type=Path, default=Path("out/shapes"))
     arguments.add_argument("--minutes", type=float, default=45.0)
     arguments.add_argument("--steps", type=int, default=None)
-    arguments.add_argument("--start", type=Path, help="of `unet`: a finished one to begin with, whatever it predicts")
+    arguments.add_argument("--begin-with", type=Path, help="of `unet`: a finished one to go on from, whatever it predicts")
     arguments.add_argument("--parameterization", choices=["v", "eps"], default="v")
     chosen = arguments.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
@@ -243,7 +244,7 @@ def main() -> None:
     elif chosen.stage == "encode":
         encode(chosen.work)
     else:
-        train_unet(chosen.work, deadline, chosen.steps or 10_000, chosen.parameterization, chosen.start)
+        train_unet(chosen.work, deadline, chosen.steps or 10_000, chosen.parameterization, chosen.begin_with)
 
 
 if __name__ == "__main__":
