@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from lib_mixdiff.documents import as_pasted, changed, decoded, leave_out, merged
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.fields import (
     Array,
@@ -22,15 +22,12 @@ from lib_mixdiff.fields import (
     Number,
     Object,
     Off,
-    Record,
     Switch,
     Text,
-    choice,
-    key,
 )
+from lib_mixdiff.records import Record, choice, key
 
 VERSION = 1
-DEEPEST = 64  # objects and lists inside each other
 SIDE = Integer(64, 16384, step=8)  # px of a canvas, whole latent cells
 TILE_PX = (64, 4096)
 OVERLAP = Integer(0, TILE_PX[1] - 1)  # px
@@ -311,6 +308,10 @@ class Plan(ModelPlan):
                     return cls(), left
                 gone.append(away)
 
+    def with_each(self, keys: Collection[str], change: Callable[[Any], Any]) -> Plan:
+        """With every value under these keys changed where it is not null, in the hires pass's patch too; `ui` is left alone."""
+        return Plan.from_dict(changed(self.to_dict(), keys, change, unless=("ui",)))
+
     def check(self) -> None:
         super().check()
         if not self.hires:
@@ -345,72 +346,3 @@ def schema() -> dict:
 
 def no_weight(of: str) -> PlanError:
     return PlanError("weight", 0, "use a number above 0 for at least one", f"{{value}} is the weight of {of}")
-
-
-def decoded(value: object) -> Any:
-    """JSON out of its text, strictly: no key twice, no NaN. Blank text asks for nothing; what is not text stays."""
-    def unique(pairs: list[tuple[str, Any]]) -> dict:
-        found = {}
-        for name, each in pairs:
-            if name in found:
-                raise PlanError("", each, "keep one of them", "this key stands twice in one object").within(name)
-            found[name] = each
-        return found
-
-    def no_number(word: str) -> None:
-        raise PlanError("", value, "use a number in its place", f"{{value}} holds {word}")
-
-    try:
-        if isinstance(value, str):
-            value = json.loads(value, object_pairs_hook=unique, parse_constant=no_number) if value.strip() else {}
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise PlanError("", value, "correct it there", f"{{value}} is not JSON at {place} ({error.msg})") from None
-    except (ValueError, RecursionError):  # an integer of 5000 digits; 1000 lists inside each other
-        raise PlanError("", value, "use shorter numbers and fewer levels", "{value} is too much") from None
-    if is_deeper(value, DEEPEST):
-        raise PlanError("", value, f"use at most {DEEPEST} objects and lists inside each other", "{value} is too deep")
-    return value
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch, RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            result.pop(name, None)
-        else:
-            result[name] = merged(result.get(name), value)
-    return result
-
-
-def is_deeper(value: Any, levels: int) -> bool:
-    inside: Iterable = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return levels < 0 or any(is_deeper(each, levels - 1) for each in inside)
-
-
-def leave_out(value: Any, path: list[str | int]) -> list[str | int]:
-    """Deletes what lies at path, or the last of its parents that there is; returns what was deleted."""
-    way, homes = [], [value]
-    for step in path:
-        home = homes[-1]
-        there = home if isinstance(home, dict) else range(len(home)) if isinstance(home, list) else ()
-        if step not in there:
-            break
-        way.append(step)
-        homes.append(homes[-1][step])
-    if way:
-        del homes[-2][way[-1]]
-    return way
-
-
-def as_pasted(path: list[str | int], gone: list[list[str | int]]) -> list[str | int]:
-    """The path before the items that are gone left their lists."""
-    path = list(path)
-    for *home, index in reversed(gone):
-        at = len(home)
-        if isinstance(index, int) and path[:at] == home and len(path) > at and isinstance(now := path[at], int) and now >= index:
-            path[at] = now + 1
-    return path

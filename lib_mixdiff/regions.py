@@ -1,14 +1,17 @@
 """From the plan's regions to the members of a mosaic."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from PIL import Image
+from torch import Tensor
 
 from lib_mixdiff.boxes import WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.conds import Cond
-from lib_mixdiff.errors import PlanError
+from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.masks import bounds, grey, in_cells
 from lib_mixdiff.mosaic import Member, Part
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.shares import shares
@@ -31,31 +34,55 @@ class Canvas:
     scale: float = 1.0
 
 
-def placed(plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
-    """A member for each active region that reaches the canvas, with the region's place among the active ones, and one for the
-    base where it has a say, with None. They still say what the job says, whose guidance scale is `cfg_scale`."""
+@dataclass(frozen=True)
+class Place:
+    """A region on one canvas: its cells, and how much it has to say there by itself."""
+    index: int              # among the active ones
+    region: Region
+    whole: Box              # parts may lie outside the canvas
+    box: Box
+    weight: Tensor          # (box height, box width), with its window
+    mask: Tensor | None     # (box height, box width) in 0..1
+
+
+def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) -> list[Place]:
+    """A place for each active region that reaches the canvas. `opened` reads an image of the plan; PlanError where a mask is empty."""
     height, width = canvas.height, canvas.width
-    regions, boxes, weights = [], [], []
-    feather = canvas.scale * plan.base.feather / CELL_PX
+    places = []
     for index, region in enumerate(active_regions(plan)):
-        whole = latent_box(region.box, height, width, canvas.view)
+        fractions, pixels = region.box, None
+        if region.mask is not None:
+            with inside("regions"), inside(plan.regions.index(region)), inside("mask"):
+                pixels = grey(opened(region.mask))
+                if (around := bounds(pixels, region.box)) is None:
+                    raise PlanError("", region.mask, "paint some of it white where the region is to be", "nothing is in {value}")
+                fractions = fractions or around
+        whole = latent_box(fractions, height, width, canvas.view)
         if (box := whole.cut(height, width)) is None:
             continue
-        feather = min(feather, LARGEST_FEATHER * min(whole.height, whole.width))
-        regions.append((index, region)), boxes.append(box)
-        weights.append(region.weight * WINDOWS[region.window](whole.height, whole.width, box.inside(whole)))
-    base, parts = shares(height, width, list(zip(boxes, weights)), plan.base.share, feather)
+        mask = None if pixels is None else in_cells(pixels, height, width, canvas.view)[box.of]
+        weight = region.weight * WINDOWS[region.window](whole.height, whole.width, box.inside(whole))
+        places.append(Place(index, region, whole, box, weight, mask))
+    return places
+
+
+def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
+    """A member for each of these places, with the region's index among the active ones, and one for the base where it has a say,
+    with None. They still say what the job says, whose guidance scale is `cfg_scale`."""
+    height, width = canvas.height, canvas.width
+    feather = min([canvas.scale * plan.base.feather / CELL_PX, *(LARGEST_FEATHER * min(p.whole.height, p.whole.width) for p in places)])
+    base, parts = shares(height, width, [(p.box, p.weight, p.mask) for p in places], plan.base.share, feather)
     result: list[tuple[int | None, Member]] = []
-    for (index, region), box, part in zip(regions, boxes, parts):
-        crop = box.grown(height, width)
+    for place, part in zip(places, parts):
+        crop = place.box.grown(height, width)
         share = torch.zeros(crop.height, crop.width)
-        share[box.inside(crop).of] = part
-        guidance = region.cfg_scale or cfg_scale
+        share[place.box.inside(crop).of] = part
+        guidance = place.region.cfg_scale or cfg_scale
         if guidance != cfg_scale and cfg_scale == 0:
-            raise PlanError(f"regions[{plan.regions.index(region)}].cfg_scale", region.cfg_scale,
+            raise PlanError(f"regions[{plan.regions.index(place.region)}].cfg_scale", guidance,
                             "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
                             "{value} is reached through the job's own guidance, which is 0")
-        result.append((index, Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0)))
+        result.append((place.index, Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0)))
     if bool((base > 0).any()):
         result.append((None, Member(Box(0, 0, height, width), base)))
     return result

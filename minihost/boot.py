@@ -13,10 +13,7 @@ HERE = Path(__file__).resolve().parent
 
 def boot(checkpoint: str | None = None, models: Path | str | None = None, extensions: Sequence[Path | str] = (HERE.parent,)) -> FastAPI:
     """Loads a checkpoint, by its name in the folder `models` (the shapes checkpoints where that is None), and extensions' scripts.
-
-    What it returns answers HTTP, with `fastapi.testclient.TestClient` too. The whole process has one host: booting again
-    replaces it. FileNotFoundError where there is no such checkpoint.
-    """
+    The whole process has one host: booting again replaces it. FileNotFoundError where there is no such checkpoint."""
     for name, value in dict(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False").items():
         os.environ.setdefault(name, value)
     sys.path += [folder for folder in (str(HERE.parent), str(HERE)) if folder not in sys.path]

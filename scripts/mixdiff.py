@@ -3,7 +3,8 @@ import gradio as gr
 from modules import script_callbacks, scripts
 
 from lib_mixdiff.host.routes import add_routes
-from lib_mixdiff.host.run import Run, infotext, step_done
+from lib_mixdiff.host.run import Run
+from lib_mixdiff.host.sampling import step_done
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
 
@@ -24,20 +25,19 @@ class Script(scripts.Script):
         return [enabled, plan]
 
     def process(self, p, *args):
-        if (line := infotext(args)) is not None:
-            p.extra_generation_params["mixdiff"] = line
+        Run.write(p, args)
 
     def process_batch(self, p, *args, **kwargs):
         Run.begin(p, args)
 
-    def process_before_every_sampling(self, p, *args, x, c, **kwargs):
+    def process_before_every_sampling(self, p, *args, x, noise, c, **kwargs):
         if (run := Run.of(p)) is not None:
-            run.before_sampling(p, x, c)
+            run.before_sampling(p, x, noise, c)
 
 
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
-        run.step(params.denoiser, params.text_cond)
+        run.step(params.denoiser, params.text_cond, params.sigma)
 
 
 def on_cfg_denoised(params):

@@ -30,6 +30,8 @@ CONTRACT = [
     ("prompt_parser.py", "reconstruct_cond_batch", "c current_step"),
     ("prompt_parser.py", "reconstruct_multicond_batch", "c current_step"),
     ("devices.py", "autocast", "disable"),
+    ("sd_samplers_common.py", "images_tensor_to_samples", "image approximation model"),
+    ("sd_samplers_common.py", "store_latent", "decoded"), ("rng.py", "ImageRNG.next", "self"),
     ("script_callbacks.py", "CFGDenoiserParams.__init__",
      "self x image_cond sigma sampling_step total_sampling_steps text_cond text_uncond denoiser"),
     ("script_callbacks.py", "CFGDenoisedParams.__init__", "self x sampling_step total_sampling_steps inner_model"),

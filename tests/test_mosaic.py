@@ -48,7 +48,7 @@ def stacked(rows):
 def oracle(network, x, sigma, scale, host_parts, host_unconds, regions, share, feather, image=None):
     """Guided prediction (images, channels, h, w) in float64: each region by itself on its crop, one after another."""
     height, width = x.shape[-2:]
-    base, weights = shares(height, width, [(r["box"], r["weight"]) for r in regions], share, feather)
+    base, weights = shares(height, width, [(r["box"], r["weight"], r["mask"]) for r in regions], share, feather)
     result = torch.zeros(x.shape, dtype=torch.float64)
     for i in range(len(x)):
         def guided(crop: Box, parts, uncond, s):
@@ -92,6 +92,7 @@ def scene(seed: int):
         top, left = rng.randint(0, height - 3), rng.randint(0, width - 3)
         box = Box(top, left, rng.randint(top + 2, height), rng.randint(left + 2, width))
         regions.append({"box": box, "weight": rng.uniform(0.2, 3) * WINDOWS[rng.choice(list(WINDOWS))](box.height, box.width),
+                        "mask": rng.choice([None, torch.rand(box.height, box.width, generator=gen, dtype=torch.float64).round(decimals=0)]),
                         "parts": rng.choice([None, [(rng.uniform(-0.5, 1.5), text(gen, rng.choice([7, 14]), sdxl)) for _ in range(rng.randint(1, 2))]]),
                         "uncond": rng.choice([None, text(gen, rng.choice([7, 14]), sdxl)]), "scale": rng.choice([None, rng.uniform(1, 12)])})
     x = torch.randn(images, CHANNELS, height, width, generator=gen)
@@ -103,7 +104,7 @@ def scene(seed: int):
 
 def mosaic_of(s) -> Mosaic:
     height, width = s["x"].shape[-2:]
-    base, parts = shares(height, width, [(r["box"], r["weight"]) for r in s["regions"]], s["share"], s["feather"])
+    base, parts = shares(height, width, [(r["box"], r["weight"], r["mask"]) for r in s["regions"]], s["share"], s["feather"])
     members = []
     for region, part in zip(s["regions"], parts):
         crop = region["box"].grown(height, width)
@@ -155,7 +156,7 @@ def test_the_mixture_is_the_papers(seed):
 def test_without_uncond_every_row_is_the_mixture_of_the_members_pictures(seed):
     s, network = scene(seed), RandomNetwork(seed)
     height, width = s["x"].shape[-2:]
-    base, weights = shares(height, width, [(r["box"], r["weight"]) for r in s["regions"]], s["share"], s["feather"])
+    base, weights = shares(height, width, [(r["box"], r["weight"], r["mask"]) for r in s["regions"]], s["share"], s["feather"])
     mosaic, repeats = mosaic_of(s), [i for i, w in enumerate(s["and_weights"]) for _ in w]
     mosaic.start()
     # the host drops the uncond rows of x, but not of the image condition

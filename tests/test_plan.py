@@ -8,8 +8,8 @@ import pytest
 
 from lib_mixdiff import plan as plan_module
 from lib_mixdiff.errors import LONGEST, PlanError
-from lib_mixdiff.fields import Record
 from lib_mixdiff.plan import Afa, Amdm, Base, Experts, Guide, Plan, Range, Region, Tiles, schema
+from lib_mixdiff.records import Record
 from tests.bad_plans import MANY, PNG, TABLE, amdm, experts, guide, phrase, region, when
 
 HASH = "sha256:" + "0123456789abcdef" * 4

@@ -70,12 +70,13 @@ def test_a_crop_is_aligned_holds_its_box_and_stays_on_the_canvas():
             assert side == whole or (side % 8 == 0 and side - wanted < 8)
 
 
-def scattered(rng: random.Random, height: int, width: int, count: int) -> list[tuple[Box, torch.Tensor]]:
+def scattered(rng: random.Random, height: int, width: int, count: int) -> list[tuple[Box, torch.Tensor, torch.Tensor | None]]:
     regions = []
     for _ in range(count):
         top, left = rng.randint(0, height - 2), rng.randint(0, width - 2)
         box = Box(top, left, rng.randint(top + 1, height), rng.randint(left + 1, width))
-        regions.append((box, rng.uniform(0.1, 5) * WINDOWS[rng.choice(list(WINDOWS))](box.height, box.width)))
+        grey = torch.tensor([[rng.choice([0.0, rng.random(), 1.0]) for _ in range(box.width)] for _ in range(box.height)], dtype=torch.float64)
+        regions.append((box, rng.uniform(0.1, 5) * WINDOWS[rng.choice(list(WINDOWS))](box.height, box.width), rng.choice([None, grey])))
     return regions
 
 
@@ -86,14 +87,14 @@ def test_all_shares_sum_to_one_at_every_cell():
         regions = scattered(rng, height, width, rng.randint(1, 5))
         base, parts = shares(height, width, regions, rng.choice([0, rng.random(), 1]), rng.choice([0, rng.uniform(0, 12)]))
         total = base.clone()
-        for (box, _), part in zip(regions, parts):
-            assert (part >= 0).all()
+        for (box, _, mask), part in zip(regions, parts):
+            assert (part >= 0).all() and (mask is None or (part[mask == 0] == 0).all())
             total[box.of] += part
         assert torch.allclose(total, torch.ones(height, width), atol=1e-6)
 
 
 def test_the_papers_window_at_96_cells_still_sums_to_one():
-    base, (part,) = shares(96, 96, [(Box(0, 0, 96, 96), gaussian_window(96, 96))])
+    base, (part,) = shares(96, 96, [(Box(0, 0, 96, 96), gaussian_window(96, 96), None)])
     assert (base == 0).all() and (part == 1).all()
 
 
@@ -103,15 +104,16 @@ def test_the_base_under_the_regions_is_written_out():
     for _ in range(20):
         height, width, share, feather = rng.randint(4, 14), rng.randint(4, 14), rng.random(), rng.uniform(0.5, 6)
         regions = scattered(rng, height, width, rng.randint(1, 3))
-        covered = torch.zeros(height, width, dtype=torch.bool)
-        for box, _ in regions:
-            covered[box.of] = True
+        largest = torch.zeros(height, width, dtype=torch.float64)
+        for box, weight, mask in regions:
+            largest[box.of] = torch.maximum(largest[box.of], torch.ones_like(weight) if mask is None else mask)
+        covered = largest > 0
         base, _ = shares(height, width, regions, share, feather)
         holes = [(y, x) for y in range(height) for x in range(width) if not covered[y, x]]
         for y in range(height):
             for x in range(width):
                 t = min([1.0, *(math.hypot(y - v, x - u) / feather for v, u in holes)])
-                m = (1 - share) * t * t * (3 - 2 * t) if covered[y, x] else 0.0
+                m = (1 - share) * t * t * (3 - 2 * t) * float(largest[y, x])
                 assert float(base[y, x]) == pytest.approx(1 - m, abs=1e-6)
 
 

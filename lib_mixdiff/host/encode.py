@@ -45,7 +45,8 @@ class Texts:
                     conds, uncond = denoiser.pad_cond_uncond_v0(conds, uncond)
                 elif shared.opts.pad_cond_uncond:
                     conds, uncond = denoiser.pad_cond_uncond(conds, uncond)
-            result.append((weights and tuple(Part(weight, take(conds, [row])) for row, weight in weights[0]), uncond))
+            own = None if weights is None or conds is None else tuple(Part(weight, take(conds, [row])) for row, weight in weights[0])
+            result.append((own, uncond))
         return result
 
 

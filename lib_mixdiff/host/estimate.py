@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from modules import shared
@@ -11,10 +11,12 @@ from modules import shared
 from lib_mixdiff.boxes import view_before_cut
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Integer, Number, Switch, Text
+from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
+from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, placed, told
+from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
 SIDE, STEPS, BATCH = Integer(CELL_PX, 16384), Integer(1, 10_000), Integer(1, 64)
@@ -42,10 +44,10 @@ def job_of(fields: dict[str, Any]) -> SimpleNamespace:
 
 
 def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
-    """Network calls of the whole job, by pass, as if all prompts were of one length and every step asked for the network as often as
-    the sampler says (Euler's kind does; others may save a call); `work` and `memory` against the plain job: latent cells through
-    the network, and in its largest call. PlanError where the job cannot have the plan."""
-    hires = plan.for_hires() if plan.is_neutral else refuse(plan, job)
+    """Network calls of the whole job, by pass, as if all prompts were of one length, every region acted all the time and every step
+    asked for the network as often as the sampler says (Euler's kind does; others may save a call); `work` and `memory` against the
+    plain job: latent cells through the network, and in its largest call. PlanError where the job cannot have the plan."""
+    hires = plan.for_hires() if plan.is_neutral else refuse(plan, cast(Job, job))
     first = job.steps
     if job.init_images is not None and not getattr(shared.opts, "img2img_fix_steps", False):    # as setup_img2img_steps counts
         first = int(min(job.denoising_strength, 0.999) * job.steps) + 1
@@ -75,7 +77,8 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
     if regions := active_regions(plan):
         texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
                   None if r.negative_prompt is None else TEXT) for r in regions]
-        shapes = Mosaic(told(placed(plan, canvas, job.cfg_scale), texts), parts).call_shapes(canvas.height, canvas.width)
+        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
+        shapes = Mosaic(told(members, texts), parts).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,

@@ -37,7 +37,7 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
 
 def _refuse(plan: Plan) -> None:
     neutral, plain = Plan(), Region()
-    wanted = {"guides": any(guide.enabled for guide in plan.guides), "paint": bool(plan.paint.phrases),
+    wanted = {"paint": bool(plan.paint.phrases),
               **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "tiles", "amdm")}}
     for key, found in wanted.items():
         if found:
@@ -46,7 +46,7 @@ def _refuse(plan: Plan) -> None:
         if not region.enabled:
             continue
         field = f"regions[{index}]"
-        for key in ("mask", "seed", "range", "model", "coords", "control_units"):
+        for key in ("model", "coords", "control_units"):
             if getattr(region, key) != getattr(plain, key):
                 raise PlanError(f"{field}.{key}", getattr(region, key), "leave the key out of the region", NOT_YET)
         for key, text in (("prompt", region.prompt), ("negative_prompt", region.negative_prompt)):

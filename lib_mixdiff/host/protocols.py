@@ -10,6 +10,9 @@ from torch import Tensor, nn
 class Sampler(Protocol):
     """modules.sd_samplers_common.Sampler: a new one for each pass of txt2img, one for all of img2img."""
     model_wrap_cfg: Denoiser
+    func: Callable[..., Tensor]         # the loop; read when it starts
+    last_latent: Tensor                 # the picture of an interrupted job
+    config: Any                         # modules.sd_samplers_common.SamplerData
 
     def launch_sampling(self, steps: int, func: Callable[[], Tensor]) -> Tensor: ...
 
@@ -17,7 +20,9 @@ class Sampler(Protocol):
 class Denoiser(Protocol):
     """modules.sd_samplers_cfg_denoiser.CFGDenoiser: guidance, around `inner_model`, which is `model_wrap`."""
     p: Job
+    sampler: Sampler
     step: int                   # calls of it so far in this pass
+    forward: Callable[..., Tensor]
     model_wrap: nn.Module | None
     inner_model: nn.Module      # makes `model_wrap` where that is None
 
@@ -36,6 +41,12 @@ class Job(Protocol):
     cfg_scale: float
     prompt: str | list[str]
     extra_generation_params: dict[str, Any]
+    iteration: int              # of batch_size images
+    batch_size: int
+    n_iter: int
+    rng: Any                    # modules.rng.ImageRNG, from which samplers draw
+    initial_noise_multiplier: float         # of img2img
+    nmask: Tensor | None        # of img2img: 1 where the latent is drawn anew
     sample: Callable[..., Any]
     is_hr_pass: bool
     hr_sampler_name: str | None

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from secrets import compare_digest
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
 from lib_mixdiff.host.estimate import estimate, job_of
+from lib_mixdiff.host.images import folder
 from lib_mixdiff.plan import VERSION, Plan, schema
 
 
@@ -47,7 +47,7 @@ async def _assets(request: Request) -> dict[str, Any]:
         data += chunk
         if len(data) > assets.LARGEST:
             break
-    digest, (width, height) = await run_in_threadpool(assets.store, Path(shared.data_path) / "mixdiff" / "assets", bytes(data))
+    digest, (width, height) = await run_in_threadpool(assets.store, folder(), bytes(data))
     return {"sha256": digest, "width": width, "height": height}
 
 

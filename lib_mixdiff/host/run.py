@@ -3,24 +3,22 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from random import randrange
 
 from modules import shared
 from torch import Tensor
 
-from lib_mixdiff.boxes import view_before_cut, view_of_area
-from lib_mixdiff.conds import Cond, tokens
+from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError
-from lib_mixdiff.host.encode import Entries, Texts
-from lib_mixdiff.host.job import refuse, refuse_weightless
+from lib_mixdiff.host.images import by_hash
+from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
-from lib_mixdiff.host.rows import Rows, answering
+from lib_mixdiff.host.sampling import Sampling
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
-from lib_mixdiff.mosaic import Mosaic
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, placed, told
+from lib_mixdiff.seeds import RANDOM, has_seeds, seeded
 
-CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
-WRAPPED = 5             # wrappers around ours that are looked through
+INFOTEXT = "mixdiff"    # key of the plan under a picture
 
 
 def asked(args: tuple) -> object:
@@ -32,17 +30,6 @@ def asked(args: tuple) -> object:
     if not given:
         return None
     return args[0] if len(given) == 1 and given[0] is args[0] else list(args)
-
-
-def infotext(args: tuple) -> str | None:
-    """The plan as one line for the picture's parameters; None where the job has none, or one that will be refused."""
-    if (wanted := asked(args)) is None:
-        return None
-    try:
-        plan = Plan.from_dict(wanted)
-    except PlanError:
-        return None
-    return None if plan.is_neutral else json.dumps(plan.to_dict(defaults=False), ensure_ascii=False)
 
 
 class Run:
@@ -58,10 +45,26 @@ class Run:
         return getattr(p, "_mixdiff", None)
 
     @classmethod
+    def write(cls, p: Job, args: tuple) -> None:
+        """For `process`: the plan under the pictures, random seeds settled and images kept by their hash, which is the one that runs.
+        Cannot fail: what is wrong with the plan is raised when sampling starts."""
+        p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
+        try:
+            plan = seeded(Plan.from_dict(asked(args) or {}), lambda seed: randrange(2**32) if seed == RANDOM else seed)
+            plan = plan.with_each(["image", "mask"], by_hash)
+        except PlanError:
+            return
+        if not plan.is_neutral:
+            lines = [infotext(plan, k) for k in range(p.n_iter * p.batch_size if has_seeds(plan) else 1)]
+            p.extra_generation_params[INFOTEXT] = lines if len(lines) > 1 else lines[0]
+
+    @classmethod
     def begin(cls, p: Job, args: tuple) -> None:
-        """For `process_batch`. Cannot fail: what is wrong with the plan is raised when sampling starts."""
+        """For `process_batch`. Cannot fail."""
         if (wanted := asked(args)) is None:
             return
+        if written := p.extra_generation_params.get(INFOTEXT):
+            wanted = written[0] if isinstance(written, list) else written
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:
@@ -74,84 +77,44 @@ class Run:
 
         during_next_sample(p, finish)
 
-    def before_sampling(self, p: Job, x: Tensor, conds: Conds) -> None:
-        """For `process_before_every_sampling`, once a pass. Cannot fail."""
-        during_next_sampling(p.sampler, lambda stack: self.enter(stack, p, x, conds))
+    def before_sampling(self, p: Job, x: Tensor, noise: Tensor, conds: Conds) -> None:
+        """For `process_before_every_sampling`, once a pass, with its latent and its unit noise. Cannot fail: what is wrong is raised
+        inside the launch, from where it reaches the user."""
+        sampling, failed = None, None
+        try:
+            if (plan := self.plan_of_pass(p)) is not None:
+                sampling = Sampling(plan, p, x, noise)
+        except Exception as error:
+            failed = error
 
-    def enter(self, stack: ExitStack, p: Job, x: Tensor, conds: Conds) -> None:
-        """Everything that can fail, inside the launch: what is raised here reaches the user."""
-        self.entered = True
+        def enter(stack: ExitStack) -> None:
+            self.entered = True
+            if failed is not None:
+                raise failed
+            if sampling is not None:
+                sampling.enter(stack, conds)
+                self.sampling = sampling
+                stack.callback(setattr, self, "sampling", None)
+
+        during_next_sampling(p.sampler, enter)
+
+    def plan_of_pass(self, p: Job) -> Plan | None:
+        """None where this pass is plain; PlanError."""
         plan = Plan.from_dict(self.wanted)
         if plan.is_neutral:
-            return
+            return None
         hires = refuse(plan, p)
-        if getattr(p, "is_hr_pass", False):
-            plan = hires
-        if plan is None or not active_regions(plan):
-            return
-        self.sampling = Sampling(plan, p, canvas_of(p, x), conds, stack.enter_context(answering(p.sampler.model_wrap_cfg)))
-        stack.callback(setattr, self, "sampling", None)
+        plan = hires if getattr(p, "is_hr_pass", False) else plan
+        return None if plan is None or plan.is_neutral else plan
 
-    def step(self, denoiser: Denoiser, text_cond: Cond) -> None:
+    def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         """For `on_cfg_denoiser`: the next calls of the network bring one step's rows. Cannot fail."""
-        if self.sampling is not None:
-            with self.sampling.rows.keeping_errors():
-                self.sampling.step(denoiser, text_cond)
+        if self.sampling is not None and (rows := self.sampling.rows) is not None:
+            with rows.keeping_errors():
+                self.sampling.step(rows, denoiser, text_cond, level)
 
 
-class Sampling:
-    """One pass of a batch: its regions' prompts, encoded, and the mosaics that they make."""
-
-    def __init__(self, plan: Plan, p: Job, canvas: Canvas, conds: Conds, rows: Rows) -> None:
-        self.plan, self.p, self.canvas, self.rows = plan, p, canvas, rows
-        self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
-        for weights in self.and_weights:
-            refuse_weightless("job", p.prompt, weights)
-        self.members = placed(plan, canvas, p.cfg_scale)
-        self.encode()
-
-    def encode(self) -> None:
-        """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
-        regions = active_regions(self.plan)
-        self.checkpoint = shared.sd_model.sd_checkpoint_info
-        self.texts = Texts(self.p, [r.prompt for r in regions], [r.negative_prompt for r in regions])
-        self.entries: Entries | None = None
-        self.mosaic: Mosaic | None = None           # of these entries
-
-    def step(self, denoiser: Denoiser, text_cond: Cond) -> None:
-        if shared.sd_model.sd_checkpoint_info is not self.checkpoint:
-            if denoiser.model_wrap is not self.rows:        # the host has dropped us, with what we stood in
-                self.rows.inner = denoiser.inner_model
-                denoiser.model_wrap = self.rows
-            self.encode()
-        if tokens(text_cond) % 77 == CONTROLNET_ROW:
-            raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
-                            "mixdiff does not do {value} together with regions yet")
-        entries = self.texts.entries(denoiser.step)
-        if self.mosaic is None or entries != self.entries:
-            self.entries = entries
-            self.mosaic = Mosaic(told(self.members, self.texts.at(denoiser.step, denoiser)), self.and_weights)
-        self.rows.start(self.mosaic)
-
-
-def canvas_of(p: Job, x: Tensor) -> Canvas:
-    """What this pass draws on; boxes refer to the output picture, of which it may be less or more."""
-    height, width = x.shape[-2:]
-    if getattr(p, "is_hr_pass", False):
-        return Canvas(height, width, scale=p.hr_upscale_to_x / p.width)
-    if getattr(p, "enable_hr", False) and (p.truncate_x or p.truncate_y):       # the hires pass cuts off what is too much
-        whole = p.hr_upscale_to_x // CELL_PX, p.hr_upscale_to_y // CELL_PX
-        return Canvas(height, width, view_before_cut((p.truncate_x, p.truncate_y), whole))
-    if getattr(p, "paste_to", None) and p.overlay_images:
-        return Canvas(height, width, view_of_area(p.paste_to, p.overlay_images[0].size, (CELL_PX * width, CELL_PX * height)))
-    return Canvas(height, width)
-
-
-def step_done(network: object, x: Tensor) -> None:
-    """For `on_cfg_denoised`: the host is about to sum the rows x. Cannot fail. Another extension may have wrapped us."""
-    for _ in range(WRAPPED):
-        if isinstance(network, Rows):
-            with network.keeping_errors():
-                network.finish(x)
-            return
-        network = getattr(network, "inner_model", None) or getattr(network, "inner", None)
+def infotext(plan: Plan, image: int = 0) -> str:
+    """The plan as one line for the parameters of one of the job's pictures: as the first of a job, it would be the same."""
+    plan = seeded(plan, lambda seed: min(seed + image, 2**32 - 1))
+    return json.dumps(plan.to_dict(defaults=False), ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Where mixdiff enters a run of the WebUI: one-shots on objects that live no longer than the run."""
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +21,7 @@ def during_next_sampling(sampler: Sampler, enter: Callable[[ExitStack], None]) -
             enter(stack)
             return launch(steps, lambda: _without_recursion_error(func))
 
-    _once(sampler, "launch_sampling", around)
+    once(sampler, "launch_sampling", around)
 
 
 def during_next_sample(p: Job, finish: Callable[[], None]) -> None:
@@ -38,10 +38,10 @@ def during_next_sample(p: Job, finish: Callable[[], None]) -> None:
         finish()
         return result
 
-    _once(p, "sample", around)
+    once(p, "sample", around)
 
 
-def _once(owner: object, name: str, around: Callable) -> None:
+def once(owner: object, name: str, around: Callable) -> None:
     """The next call of `owner.name` is `around(plain, ...)`; then the owner is as it was."""
     plain, own, used = getattr(owner, name), vars(owner).get(name), False
 
@@ -58,6 +58,20 @@ def _once(owner: object, name: str, around: Callable) -> None:
         return around(plain, *args, **kwargs)
 
     setattr(owner, name, shot)
+
+
+@contextmanager
+def swapped(owner: Any, name: str, value: object) -> Iterator[None]:
+    """`owner.name` is `value` inside the block; then it is as it was, absent where it was inherited."""
+    own, old = name in vars(owner), getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, old)
+        else:
+            delattr(owner, name)
 
 
 def _without_recursion_error(func: Callable[[], Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from modules import devices, infotext_utils, masking, prompt_parser, rng, sd_models, sd_samplers, shared
+from modules import devices, infotext_utils, masking, prompt_parser, rng, sd_models, sd_samplers, sd_samplers_common, shared
 from modules.errors import NotHere, refuse
 from modules.shared import opts, state
 from PIL import Image, ImageOps
@@ -139,9 +139,8 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         picture = self.init_images[0].convert("RGB").resize((self.width, self.height), Image.Resampling.LANCZOS)
         if self.image_mask is not None:
             picture = self._masked(picture)
-        x = torch.from_numpy(np.asarray(picture, np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]          # (1, 3, h, w) in -1..1
-        vae, scale = shared.sd_model.first_stage_model, shared.sd_model.scale_factor
-        self.init_latent = torch.cat([scale * vae.encode(x) for _ in range(self.batch_size)])           # each with noise of its own
+        pixels = np.stack([np.asarray(picture, np.float32).transpose(2, 0, 1) / 255.0] * self.batch_size)       # (b, 3, h, w) in 0..1
+        self.init_latent = sd_samplers_common.images_tensor_to_samples(torch.from_numpy(pixels))
         if self.image_mask is not None and self.inpainting_fill != 1:
             noise = rng.ImageRNG(self.nmask.shape, self.all_seeds[:self.batch_size]).next()
             self.init_latent = self.init_latent * self.mask + (noise * self.nmask if self.inpainting_fill == 2 else 0.0)
@@ -182,13 +181,13 @@ class Processed:
         return json.dumps({key: value for key, value in vars(self).items() if key != "images"}, default=lambda o: None)
 
 
-def create_infotext(p: StableDiffusionProcessing, prompt: str, negative_prompt: str, seed: int) -> str:
-    """Prompt, negative prompt, and one line of parameters; None leaves a parameter out."""
+def create_infotext(p: StableDiffusionProcessing, prompt: str, negative_prompt: str, seed: int, index: int = 0) -> str:
+    """Prompt, negative prompt, and one line of parameters; None leaves a parameter out, a list has one for each picture."""
     parameters = {"Steps": p.steps, "Sampler": p.sampler_name, "Schedule type": p.scheduler, "CFG scale": p.cfg_scale,
                   "Seed": seed, "Size": f"{p.width}x{p.height}", "Model hash": p.sd_model_hash, "Model": p.sd_model_name,
                   "RNG": opts.randn_source, **p.extra_generation_params, "Version": "minihost"}
     line = ", ".join(key if key == value else f"{key}: {infotext_utils.quote(value)}"
-                     for key, value in parameters.items() if value is not None)
+                     for key, value in ((k, v[index] if isinstance(v, list) else v) for k, v in parameters.items()) if value is not None)
     return "\n".join([prompt, *([f"Negative prompt: {negative_prompt}"] if negative_prompt else []), line]).strip()
 
 
@@ -279,6 +278,6 @@ def _finish_batch(p: StableDiffusionProcessing, batch: slice, samples: Tensor | 
         if over.overlay_image is not None:
             pp.image = Image.alpha_composite(pp.image.convert("RGBA"), over.overlay_image).convert("RGB")
         p.scripts.postprocess_image_after_composite(p, pp)
-        pp.image.info["parameters"] = create_infotext(p, p.prompts[i], p.negative_prompts[i], p.seeds[i])
+        pp.image.info["parameters"] = create_infotext(p, p.prompts[i], p.negative_prompts[i], p.seeds[i], batch.start + i)
         finished.append(pp.image)
     return finished

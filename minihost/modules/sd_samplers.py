@@ -19,8 +19,7 @@ def find_sampler_config(name: str | None) -> SamplerData | None:
 
 
 def create_sampler(name: str | None, model: object) -> Sampler:
-    config = find_sampler_config(name)
-    if config is None:
+    if (config := find_sampler_config(name)) is None:
         raise NotHere(f"minihost has the samplers {', '.join(all_samplers_map)}, not {name!r}.")
     sampler = config.constructor(model)
     sampler.config = config

@@ -2,9 +2,20 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from modules import errors
+import torch
+from modules import errors, shared
 from modules.shared import state
 from torch import Tensor
+
+
+def images_tensor_to_samples(image: Tensor, approximation: int | None = None, model: Any = None) -> Tensor:
+    """Latents of pictures (b, 3, h, w) in 0..1, each with noise of its own."""
+    model = model or shared.sd_model
+    return model.scale_factor * torch.cat([model.first_stage_model.encode(2.0 * picture[None] - 1.0) for picture in image])
+
+
+def store_latent(decoded: Tensor) -> None:
+    """For the live preview, which minihost has not."""
 
 
 class SamplerData(NamedTuple):
@@ -25,8 +36,8 @@ class InterruptedException(BaseException):
 class Sampler:
     """`func(model, x, schedule, extra_args, callback)` runs the loop.
 
-    Each family has its class of `denoiser`, and `begin(p, noise, steps, latent, last)`: the first x, made of unit noise, and the sigmas
-    or timesteps; where a latent is given, that with noise, and the last ones of the steps.
+    Each family has its class of `denoiser`, and `begin(p, noise, steps, latent, last)`: the first x, made of unit noise, and `func`'s
+    `sigmas` or `timesteps`; where a latent is given, that with noise, and the last ones of the steps.
     """
 
     config: SamplerData                 # set by modules.sd_samplers
@@ -57,18 +68,16 @@ class Sampler:
                        steps: int | None = None) -> Tensor:
         """From the latent x: that share of the job's steps which is the denoising strength; or, of as many as that takes, `steps`."""
         strength = min(p.denoising_strength, 0.999)
-        if steps:
-            total, last = int(steps / strength) if strength > 0 else 0, steps
-        else:
-            total, last = p.steps, int(strength * p.steps) + 1
+        total, last = (int(steps / strength) if strength > 0 else 0, steps) if steps else (p.steps, int(strength * p.steps) + 1)
         return self._run(p, last, x, *self.begin(p, noise, total, x, last), conditioning, unconditional_conditioning)
 
-    def _run(self, p: Any, steps: int, latent: Tensor, x: Tensor, schedule: Tensor, cond: Any, uncond: Any) -> Tensor:
+    def _run(self, p: Any, steps: int, latent: Tensor, x: Tensor, schedule: dict, cond: Any, uncond: Any) -> Tensor:
         denoiser, self.last_latent = self.model_wrap_cfg, latent
         denoiser.p, denoiser.step = p, 0
         extra_args = dict(cond=cond, uncond=uncond, cond_scale=p.cfg_scale, s_min_uncond=0.0,
                           image_cond=x.new_zeros(len(x), 5, 1, 1))              # for inpainting models only
-        samples = self.launch_sampling(steps, lambda: self.func(denoiser, x, schedule, extra_args=extra_args, callback=self.callback_state))
+        schedule |= {"extra_args": extra_args, "callback": self.callback_state}
+        samples = self.launch_sampling(steps, lambda: self.func(denoiser, x, **schedule))
         if denoiser.padded_cond_uncond:
             p.extra_generation_params["Pad conds"] = True
         return samples

@@ -42,23 +42,19 @@ class CFGDenoiserKDiffusion(CFGDenoiser):
     wrapper = CompVisDenoiser
 
 
-def karras_sigmas(n: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """n sigmas from the largest to the smallest, evenly spaced in their root (Karras et al. 2022, eq. 5)."""
-    return torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), n) ** rho
-
-
 class KDiffusionSampler(Sampler):
     denoiser = CFGDenoiserKDiffusion
 
-    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, Tensor]:
+    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, dict]:
         if p.scheduler not in (None, "", "Automatic", "automatic"):
             raise NotHere(f"minihost has the schedule type 'Automatic' only, not {p.scheduler!r}.")
         if self.config.options.get("scheduler") == "karras":
-            sigmas = karras_sigmas(steps, float(self.model_wrap.sigmas[0]), float(self.model_wrap.sigmas[-1]))
+            lowest, highest = (float(self.model_wrap.sigmas[i]) ** (1 / 7) for i in (0, -1))     # Karras et al. 2022, eq. 5, rho = 7
+            sigmas = torch.linspace(highest, lowest, steps) ** 7
         else:
             sigmas = self.model_wrap.t_to_sigma(torch.linspace(len(self.model_wrap.sigmas) - 1, 0, steps))         # evenly in t
         sigmas = torch.cat([sigmas, torch.zeros(1)])[-(last or steps) - 1:]
-        return (0.0 if latent is None else latent) + sigmas[0] * noise, sigmas
+        return (0.0 if latent is None else latent) + sigmas[0] * noise, {"sigmas": sigmas}
 
 
 def sample_euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:

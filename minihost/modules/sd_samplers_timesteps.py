@@ -34,13 +34,13 @@ class CFGDenoiserTimesteps(CFGDenoiser):
 class CompVisSampler(Sampler):
     denoiser = CFGDenoiserTimesteps
 
-    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, Tensor]:
+    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, dict]:
         """Timesteps 0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
         timesteps = (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
         if latent is None:
-            return noise, timesteps
+            return noise, {"timesteps": timesteps}
         abar = shared.sd_model.alphas_cumprod[timesteps[last - 1]]          # of one step more than there will be
-        return abar.sqrt() * latent + (1 - abar).sqrt() * noise, timesteps[:last - 1]
+        return abar.sqrt() * latent + (1 - abar).sqrt() * noise, {"timesteps": timesteps[:last - 1]}
 
 
 def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:

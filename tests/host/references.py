@@ -22,12 +22,12 @@ def txt2img(**fields: Any) -> tuple[str, dict]:
 
 
 def img2img(**fields: Any) -> tuple[str, dict]:
-    from tests.host.test_jobs import picture
+    from tests.host.jobs import picture
     return "img2img", {"prompt": ONE, "width": 64, "height": 64, "steps": 8, "denoising_strength": 0.6, "init_images": [picture(64, 64)], **fields}
 
 
 def inpaint(**fields: Any) -> tuple[str, dict]:
-    from tests.host.test_jobs import mask
+    from tests.host.jobs import mask
     return img2img(**{"mask": mask(64, 64, (8, 16, 48, 48)), "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": False, **fields})
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 import pytest
 
 from tests.host.client import lasting
-from tests.host.test_jobs import hires, img2img, inpaint
-from tests.host.test_regions import LEFT_RIGHT
+from tests.host.jobs import LEFT_RIGHT, hires, img2img, inpaint, mask, picture
 
+DRAWN = {"regions": [{"seed": 5, "mask": mask(), "prompt": "a blue cross"}, {"seed": 6, "range": {"unit": "steps", "to": 0.5}}],
+         "guides": [{"image": picture(), "box": [0, 0, 0.5, 0.5]}]}
 METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
-           "no region's own": {"regions": [{}]}}
+           "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN}
 RAISES = {"error": "ZeroDivisionError", "memory": "OutOfMemoryError"}
 # (where, what, at which call, what the user gets with mixdiff): None is a picture, a name is that exception with status 500
 HOSTS = [
@@ -26,6 +27,8 @@ OURS = [
     *[("text encoder", kind, 0, name) for kind, name in RAISES.items()],
     *[(f"mixdiff.mosaic.Mosaic.{method}", kind, call, name) for method in ("start", "predict", "rows") for kind, name in RAISES.items()
       for call in (0, 1)],
+    *[(f"mixdiff.host.{method}", kind, 0, name) for method in ("guiding.Guiding.loop", "guiding.Guiding.denoise", "guiding.Guiding.at",
+                                                                "noise.Noise.enter") for kind, name in RAISES.items()],
     ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
     ("network", "recursion", 1, "RuntimeError"),
     ("network's place", "replaced", 1, "RuntimeError"), ("network's place", "replaced", 3, "RuntimeError"),
@@ -64,7 +67,7 @@ def test_another_extension_may_wrap_us(host):
 
 @pytest.mark.parametrize("at, kind, call, name", OURS)
 def test_after_a_fault_of_mixdiff_all_is_as_before_and_there_is_no_picture(host, plain, at, kind, call, name):
-    plan = LEFT_RIGHT
+    plan = DRAWN if ".host." in at else LEFT_RIGHT
     answer = go(host, at, kind, call, plan)
     assert answer.status == 500 and answer.body["error"] == name and "images" not in answer.body
     assert host.txt2img().body["images"] == plain[0]

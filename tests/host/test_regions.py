@@ -9,9 +9,8 @@ import pytest
 
 from tests.bad_plans import BAD_PLANS
 from tests.host.client import lasting
+from tests.host.jobs import LEFT_RIGHT, LONG, PROMPT
 
-PROMPT = "a red circle on a gray background"
-LONG = PROMPT + ", " + ", ".join(["a blue square and a green cross on a gray background"] * 12)
 NEUTRAL_JOBS = {
     "one": {}, "batch 2": {"batch_size": 2}, "two batches": {"n_iter": 2},
     "AND": {"prompt": f"{PROMPT} AND a blue square on a gray background :0.6"},
@@ -21,8 +20,6 @@ NEUTRAL_JOBS = {
     "long negative": {"negative_prompt": LONG}, "emphasis": {"prompt": "a (red:1.3) circle on a [gray] background"},
     "64x128": {"width": 64}, "guidance 1": {"cfg_scale": 1},
 }
-LEFT_RIGHT = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
-                          {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background", "cfg_scale": 8}]}
 SAMPLERS = ["Euler", "DDIM"]
 
 

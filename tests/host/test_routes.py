@@ -9,8 +9,7 @@ import requests
 
 from lib_mixdiff import __version__
 from tests.bad_plans import BAD_PLANS
-from tests.host.test_jobs import LAWFUL, picture
-from tests.host.test_regions import LEFT_RIGHT
+from tests.host.jobs import LAWFUL, LEFT_RIGHT, picture
 
 
 @pytest.fixture

@@ -164,8 +164,8 @@ class Script(scripts.Script):
                 return plain(d)
             p.sampler.callback_state = callback_state
         elif at and at.startswith("mixdiff.") and not armed:
-            _, module, owner, name = at.split(".")
-            in_method(getattr(sys.modules[f"lib_mixdiff.{module}"], owner), name, when)
+            module, owner, name = at.replace("mixdiff", "lib_mixdiff", 1).rsplit(".", 2)
+            in_method(getattr(sys.modules[module], owner), name, when)
 
     def post_sample(self, p, ps, wanted):
         if isinstance(wanted, dict):        # of a hires pass a list of pictures

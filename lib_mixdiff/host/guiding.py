@@ -1,0 +1,117 @@
+"""The loop seam: guide images pull the prediction above guidance, around the sampler's own function."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from modules import devices, sd_samplers_common, shared
+from PIL import Image
+from torch import Tensor
+
+from lib_mixdiff.errors import inside
+from lib_mixdiff.guides import Pull, holds_above, pulled, shown
+from lib_mixdiff.host.images import opened
+from lib_mixdiff.host.protocols import Denoiser, Job
+from lib_mixdiff.host.seams import swapped
+from lib_mixdiff.moments import Moment
+from lib_mixdiff.plan import Plan
+from lib_mixdiff.regions import Canvas
+
+
+def moment(denoiser: Denoiser, level: Tensor | float) -> Moment:
+    """`level` as the sampler calls the denoiser: sigma where its network has sigmas, else the timestep."""
+    value, abar, state = float(level.flatten()[0] if isinstance(level, Tensor) else level), shared.sd_model.alphas_cumprod, shared.state
+    calls = max(1, denoiser.sampler.config.total_steps(state.sampling_steps)) / max(1, state.sampling_steps)     # in one step
+    done = min(int(denoiser.step / calls), state.sampling_steps - 1) / max(1, state.sampling_steps)
+    return (Moment.of_sigma if in_sigmas(denoiser) else Moment.of_timestep)(value, abar, done)
+
+
+def in_sigmas(denoiser: Denoiser) -> bool:
+    """Whether x is x0 + sigma noise and predictions are x0; else x has unit variance and they are eps."""
+    return hasattr(denoiser.inner_model, "sigmas")
+
+
+def pulls_of(plan: Plan, canvas: Canvas) -> list[Pull]:
+    """The guides of one pass, encoded."""
+    pulls = []
+    for index, guide in enumerate(plan.guides):
+        if not guide.enabled or guide.strength == 0:
+            continue
+        with inside("guides"), inside(index):
+            with inside("image"):
+                image = opened(guide.image)
+            with inside("mask"):
+                mask = None if guide.mask is None else opened(guide.mask)
+        if (seen := shown(guide, image, canvas, mask)) is None:
+            continue
+        encoded = latent_of(seen.picture)
+        latent, where = encoded.new_zeros(*encoded.shape[:2], canvas.height, canvas.width), torch.zeros(1, 1, canvas.height, canvas.width)
+        latent[seen.box.of], where[seen.box.of] = encoded, seen.mask.float()
+        pulls.append(Pull(latent, where.to(latent), holds_above(guide.strength)))
+    return pulls
+
+
+def latent_of(picture: Image.Image) -> Tensor:
+    """The posterior's mean for an RGB picture, (1, channels, height, width), on the host's own way to latents, which samples it."""
+    x = torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1)[None]
+    model, moments = shared.sd_model, []
+    hook = model.first_stage_model.quant_conv.register_forward_hook(lambda module, given, made: moments.append(made))
+    kept = torch.get_rng_state()            # img2img draws from it later on
+    try:
+        with torch.inference_mode(), devices.autocast():
+            sd_samplers_common.images_tensor_to_samples(x, 0, model)
+    finally:
+        hook.remove()
+        torch.set_rng_state(kept)
+    return model.scale_factor * moments[-1].float().chunk(2, 1)[0].clone()
+
+
+class Guiding:
+    """One pass."""
+
+    def __init__(self, p: Job, pulls: list[Pull], noise: Tensor) -> None:
+        self.p, self.sampler, self.denoiser, self.noise = p, p.sampler, p.sampler.model_wrap_cfg, noise
+        self.pulls = [self._on(pull, noise) for pull in pulls]
+        self.held: list[Pull] = []              # at the last evaluation
+
+    def _on(self, pull: Pull, like: Tensor) -> Pull:
+        """Where inpainting draws nothing, nothing is guided."""
+        mask, nmask = pull.mask.to(like.device), getattr(self.p, "nmask", None)
+        return Pull(pull.latent.to(like.device), mask if nmask is None else mask * nmask.to(mask), pull.holds_above)
+
+    def enter(self, stack: ExitStack) -> None:
+        func, forward = self.sampler.func, self.denoiser.forward
+        stack.enter_context(swapped(self.sampler, "func", lambda *args, **kwargs: self.loop(func, *args, **kwargs)))
+        stack.enter_context(swapped(self.denoiser, "forward", lambda *args, **kwargs: self.denoise(forward, *args, **kwargs)))
+
+    def at(self, level: Tensor | float) -> tuple[list[Pull], Moment]:
+        now = moment(self.denoiser, level)
+        return [pull for pull in self.pulls if now.timestep > pull.holds_above], now
+
+    def loop(self, func: Any, model: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """From noise on the guides, and to their end where they hold that long: several samplers would miss it by a few percent."""
+        level = kwargs["timesteps"][-1] if "timesteps" in kwargs else kwargs["sigmas"][0] if "sigmas" in kwargs else \
+            kwargs["sigma_sched"][0] if "sigma_sched" in kwargs else kwargs["sigma_max"]
+        held, now = self.at(level)
+        scale = 1.0 if in_sigmas(self.denoiser) else (1 + now.sigma**2) ** -0.5
+        x = func(model, pulled(x, held, scale, scale * now.sigma * self.noise), *args, **kwargs)
+        return pulled(x, self.held)
+
+    def denoise(self, forward: Any, x: Tensor, level: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the sampler is told is the image where a guide holds; so are the preview and what an interrupt leaves."""
+        self.held, now = self.at(level)             # before forward counts the call
+        out = forward(x, level, *args, **kwargs)
+        if not self.held:
+            return out
+        self.sampler.last_latent = pulled(self.sampler.last_latent, self.held)
+        if in_sigmas(self.denoiser):
+            out = x0 = pulled(out, self.held)
+        else:
+            to_x0 = (1 + now.sigma**2) ** 0.5
+            x0 = pulled(x * to_x0 - now.sigma * out, self.held)
+            where = torch.stack([pull.mask.expand_as(x0[:1]) for pull in self.held]).amax(0) > 0
+            out = torch.where(where, (x * to_x0 - x0) / now.sigma, out)
+        sd_samplers_common.store_latent(x0)
+        return out

@@ -1,0 +1,23 @@
+"""Images of plans, kept under the WebUI's data path."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from modules import shared
+from PIL import Image
+
+from lib_mixdiff import assets
+
+
+def folder() -> Path:
+    return Path(shared.data_path) / "mixdiff" / "assets"
+
+
+def opened(image: str) -> Image.Image:
+    """PlanError if it is not here, or is none."""
+    return assets.opened(image, folder())
+
+
+def by_hash(image: str) -> str:
+    """The same image by the name under which it is kept here from now on; PlanError."""
+    return image if assets.is_hash(image) else assets.store(folder(), assets.content(image, folder()))[0]

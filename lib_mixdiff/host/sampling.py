@@ -1,0 +1,114 @@
+"""One pass of a batch that has a plan: what hangs on it while the host samples."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from modules import shared
+from torch import Tensor
+
+from lib_mixdiff.boxes import view_before_cut, view_of_area
+from lib_mixdiff.conds import Cond, tokens
+from lib_mixdiff.errors import PlanError
+from lib_mixdiff.host.encode import Texts
+from lib_mixdiff.host.guiding import Guiding, moment, pulls_of
+from lib_mixdiff.host.images import opened
+from lib_mixdiff.host.job import refuse_weightless
+from lib_mixdiff.host.noise import Noise
+from lib_mixdiff.host.protocols import Conds, Denoiser, Job
+from lib_mixdiff.host.rows import Rows, answering
+from lib_mixdiff.mosaic import Member, Mosaic
+from lib_mixdiff.plan import Plan
+from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
+from lib_mixdiff.seeds import weights_by_seed
+
+CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
+WRAPPED = 5             # wrappers around ours that are looked through
+
+
+class Sampling:
+    """One pass of a batch: its regions' places, noise and prompts, the mosaics that they make, and its guides."""
+
+    rows: Rows | None = None                    # where regions act
+
+    def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
+        """Puts the noise of regions with seeds into `noise`."""
+        self.plan, self.p, self.start_noise = plan, p, noise
+        self.canvas = canvas_of(p, x)
+        self.regions = active_regions(plan)
+        self.places = located(plan, self.canvas, opened)
+        self.members = {}                       # by the indexes of the regions that act
+        whole = self.members_of(tuple(place.index for place in self.places))
+        self.noise: Noise | None = None
+        if any(region.seed is not None for region in self.regions):
+            weights = weights_by_seed(whole, [region.seed for region in self.regions], self.canvas.height, self.canvas.width)
+            self.noise = Noise(p, weights, len(noise))
+            noise.copy_(self.noise.next(noise, 1.0 if getattr(p, "is_hr_pass", False) else getattr(p, "initial_noise_multiplier", 1.0)))
+            self.noise.for_brownian(p.sampler)
+
+    def enter(self, stack: ExitStack, conds: Conds) -> None:
+        denoiser = self.p.sampler.model_wrap_cfg
+        if self.noise is not None:
+            self.noise.enter(stack, self.p)
+        if pulls := pulls_of(self.plan, self.canvas):
+            Guiding(self.p, pulls, self.start_noise).enter(stack)
+        if not self.regions:
+            return
+        self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
+        for weights in self.and_weights:
+            refuse_weightless("job", self.p.prompt, weights)
+        self.rows = stack.enter_context(answering(denoiser))
+        self.encode()
+
+    def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
+        if acting not in self.members:
+            self.members[acting] = placed([place for place in self.places if place.index in acting], self.plan, self.canvas,
+                                          self.p.cfg_scale)
+        return self.members[acting]
+
+    def encode(self) -> None:
+        """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
+        self.checkpoint = shared.sd_model.sd_checkpoint_info
+        self.texts = Texts(self.p, [r.prompt for r in self.regions], [r.negative_prompt for r in self.regions])
+        self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
+
+    def step(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
+        if shared.sd_model.sd_checkpoint_info is not self.checkpoint:
+            if denoiser.model_wrap is not rows:         # the host has dropped us, with what we stood in
+                rows.inner = denoiser.inner_model
+                denoiser.model_wrap = rows
+            self.encode()
+        if tokens(text_cond) % 77 == CONTROLNET_ROW:
+            raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
+                            "mixdiff does not do {value} together with regions yet")
+        acting = tuple(place.index for place in self.places)
+        if any(place.region.range for place in self.places):
+            now = moment(denoiser, level)
+            acting = tuple(place.index for place in self.places if now.within(place.region.range))
+        key = acting, self.texts.entries(denoiser.step)
+        if key not in self.mosaics:
+            members = told(self.members_of(acting), self.texts.at(denoiser.step, denoiser))
+            self.mosaics[key] = Mosaic(members, self.and_weights)
+        rows.start(self.mosaics[key])
+
+
+def canvas_of(p: Job, x: Tensor) -> Canvas:
+    """What this pass draws on; boxes refer to the output picture, of which it may be less or more."""
+    height, width = x.shape[-2:]
+    if getattr(p, "is_hr_pass", False):
+        return Canvas(height, width, scale=p.hr_upscale_to_x / p.width)
+    if getattr(p, "enable_hr", False) and (p.truncate_x or p.truncate_y):       # the hires pass cuts off what is too much
+        whole = p.hr_upscale_to_x // CELL_PX, p.hr_upscale_to_y // CELL_PX
+        return Canvas(height, width, view_before_cut((p.truncate_x, p.truncate_y), whole))
+    if (pasted := getattr(p, "paste_to", None)) and p.overlay_images:
+        return Canvas(height, width, view_of_area(pasted, p.overlay_images[0].size, (CELL_PX * width, CELL_PX * height)))
+    return Canvas(height, width)
+
+
+def step_done(network: object, x: Tensor) -> None:
+    """For `on_cfg_denoised`: the host is about to sum the rows x. Cannot fail. Another extension may have wrapped us."""
+    for _ in range(WRAPPED):
+        if isinstance(network, Rows):
+            with network.keeping_errors():
+                network.finish(x)
+            return
+        network = getattr(network, "inner_model", None) or getattr(network, "inner", None)
