@@ -25,7 +25,7 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
     from minihost.models import assembled
 
     transformers.logging.set_verbosity_error()
-    scripts.load_scripts([Path(extension).resolve() for extension in extensions])
+    scripts.load_scripts(folders := [Path(extension).resolve() for extension in extensions])
     sd_models.list_models(folder := Path(models or assembled()))
     found = sd_models.checkpoint_aliases.get(checkpoint) if checkpoint else next(iter(sd_models.checkpoints_list.values()), None)
     if found is None:
@@ -37,5 +37,5 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
     demo = page.create_ui()
     app = api.create_app()
     script_callbacks.app_started_callback(demo, app)            # may add routes: the page takes the rest
-    page.mount(app, demo)
+    page.mount(app, demo, folders)
     return app

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -80,8 +82,11 @@ def create_ui() -> gr.Blocks:
     return page
 
 
-def mount(app: FastAPI, page: gr.Blocks) -> None:
-    """Puts the page at /, without what gradio's own page loads from elsewhere."""
+def mount(app: FastAPI, page: gr.Blocks, extensions: Sequence[Path]) -> None:
+    """Puts the page at /, without what gradio's own page loads from elsewhere, and with the extensions' style.css and javascript/*.js."""
+    own = "".join(f"<{tag}>{file.read_text(encoding='utf-8')}</{tag}>" for folder in extensions
+                  for tag, files in (("style", "style.css"), ("script", "javascript/*.js")) for file in sorted(folder.glob(files)))
+
     @app.middleware("http")
     async def local_only(request: Request, call_next: Any) -> Any:
         response = await call_next(request)
@@ -89,6 +94,6 @@ def mount(app: FastAPI, page: gr.Blocks) -> None:
             return response
         text = b"".join([part async for part in response.body_iterator]).decode()
         text = re.sub(r'<link[^>]*https://[^>]*>|<script[^>]*src="https://[^>]*>\s*</script>', "", text)
-        return HTMLResponse(text, response.status_code)
+        return HTMLResponse(text.replace("</head>", own + "</head>", 1), response.status_code)
 
     gr.mount_gradio_app(app, page, path="/")

@@ -19,7 +19,8 @@ class Script(scripts.Script):
     def ui(self, is_img2img):
         with gr.Accordion("mixdiff", open=False, elem_id=self.elem_id("mixdiff")):
             enabled = gr.Checkbox(False, label="Enable", elem_id=self.elem_id("mixdiff_enabled"))
-            plan = gr.Textbox("", label="Plan (JSON)", lines=8, placeholder=PLACEHOLDER, elem_id=self.elem_id("mixdiff_plan"))
+            gr.HTML(f'<div class="mixdiff-editor" data-tab="{"img2img" if is_img2img else "txt2img"}"></div>')
+            plan = gr.Textbox("", label="Plan (JSON)", lines=4, max_lines=30, placeholder=PLACEHOLDER, elem_id=self.elem_id("mixdiff_plan"))
         self.infotext_fields = [(enabled, lambda found: "mixdiff" in found), (plan, "mixdiff")]
         self.paste_field_names = ["mixdiff"]
         return [enabled, plan]
