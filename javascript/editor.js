@@ -20,8 +20,14 @@ class MixdiffEditor {
         this.enabled = document.querySelector(`[id*=script_${tab}][id$=mixdiff_enabled] input`);
         this.build();
         this.text.addEventListener("input", () => this.text.value !== this.written && this.read());
-        document.addEventListener("input", (event) => event.target.closest(`[id^=${tab}_]`) && this.arrange());
+        document.addEventListener("input", (event) => {
+            if (!event.target.closest(`[id^=${tab}_]`)) return;
+            this.arrange();
+            this.check();
+        });
+        new IntersectionObserver(() => this.check()).observe(this.root);
         new ResizeObserver(() => this.arrange()).observe(this.root);
+        setInterval(() => this.root.offsetParent !== null && this.fresh(), 300);         // gradio tells of what it writes to nobody
         this.read();
     }
 
@@ -39,28 +45,41 @@ class MixdiffEditor {
         this.written = this.text.value;
         try {
             const plan = this.text.value.trim() ? JSON.parse(this.text.value) : {};
-            if (plan === null || typeof plan !== "object" || !Array.isArray(plan.regions || [])) throw new SyntaxError("a plan is an object, its regions a list");
+            const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+            const isBox = (box) => box === undefined || box === null || (Array.isArray(box) && box.length === 4 && box.every(Number.isFinite));
+            const regions = isObject(plan) && (plan.regions || []);
+            if (!Array.isArray(regions) || !regions.every((region) => isObject(region) && isBox(region.box))) {
+                throw new SyntaxError("a plan is an object, its regions a list of objects, a box four numbers");
+            }
             this.plan = plan;
             this.say("");
         } catch (error) {
-            this.say(`The plan below is not JSON: ${error.message}`, true);
+            clearTimeout(this.waiting);
+            this.say(`The plan below cannot be drawn, it is not JSON: ${error.message}`, true);
             return;
         }
         this.show();
     }
 
+    // What was pasted in the meantime.
+    fresh() {
+        if (this.text.value !== this.written) this.read();
+    }
+
     // Every edit is one change of a copy of the plan; `again` says that it goes on with the last one, which one undo takes back.
     edit(change, again = false) {
+        this.fresh();
         const plan = JSON.parse(JSON.stringify(this.plan));
         plan.regions = plan.regions || [];
         change(plan);
         const text = MixdiffEditor.spelled(plan);
-        if (text === this.written) return;
+        if (text === this.written) return false;
         if (!again) this.past.push(this.written);
         this.future = [];
         this.plan = plan;
         this.write(text);
         if (plan.regions.length && this.enabled && !this.enabled.checked) this.enabled.click();
+        return true;
     }
 
     // JSON with lists of numbers on one line.
@@ -75,6 +94,7 @@ class MixdiffEditor {
     }
 
     undo(from, to) {
+        this.fresh();
         if (!from.length) return;
         to.push(this.written);
         this.text.value = from.pop();
@@ -83,9 +103,9 @@ class MixdiffEditor {
     }
 
     add(box) {
-        const region = {box};
-        this.edit((plan) => plan.regions.push(region));
+        this.edit((plan) => plan.regions.push({box}));
         this.select(this.regions.length - 1);
+        return true;
     }
 
     remove() {
@@ -140,7 +160,7 @@ class MixdiffEditor {
     snapped(box) {
         return box.map((value, i) => {
             const cell = this.cell[i % 2];
-            return Number(Math.min(1, Math.max(0, Math.round(value / cell) * cell)).toFixed(6));
+            return Number(Math.min(1, Math.max(0, Math.round(value / cell) * cell)).toFixed(12));
         });
     }
 
@@ -283,6 +303,7 @@ class MixdiffEditor {
 
     drag(event) {
         if (event.button) return;
+        this.fresh();
         event.preventDefault();
         const rect = this.stage.getBoundingClientRect();
         const at = (e) => [(e.clientX - rect.left) / rect.width, (e.clientY - rect.top) / rect.height];
@@ -300,9 +321,8 @@ class MixdiffEditor {
             else if (sides) box = this.resized(first, sides, x - start[0], y - start[1]);
             else box = this.moved(first, x - start[0], y - start[1]);
             if (box[2] <= box[0] || box[3] <= box[1]) return;
-            if (!hit && !again) this.add(box);
-            else this.edit((plan) => { plan.regions[this.selected].box = box; }, again);
-            again = true;
+            if (!hit && !again) again = this.add(box);
+            else again = this.edit((plan) => { plan.regions[this.selected].box = box; }, again) || again;
         };
         const end = () => {
             window.removeEventListener("pointermove", move);
@@ -316,12 +336,14 @@ class MixdiffEditor {
     }
 
     key(event) {
+        this.fresh();
         const inField = event.target.matches("textarea, input, select"), command = event.ctrlKey || event.metaKey;
         const arrows = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
         if (command && event.key.toLowerCase() === "z" && !inField) event.shiftKey ? this.undo(this.future, this.past) : this.undo(this.past, this.future);
         else if (inField || !event.target.matches(".mixdiff-box")) return;
         else if (command && event.key.toLowerCase() === "d") this.duplicate();
         else if (event.key === "Delete" || event.key === "Backspace") this.remove();
+        else if (command || event.altKey) return;           // the WebUI's own
         else if (event.key === "Enter") this.list.children[this.selected]?.querySelector("textarea").focus();
         else if (arrows) {
             const [x, y] = arrows.map((n, i) => n * this.cell[i]), box = this.region.box || [0, 0, 1, 1];
@@ -333,15 +355,25 @@ class MixdiffEditor {
 
     // --- what the server says of it ---
 
+    // The fields of the tab that a request would have.
+    get job() {
+        const input = (id) => document.querySelector(`#${this.tab}_${id} input`), number = (id) => Number(input(id)?.value) || undefined;
+        const [width, height] = this.size;
+        const job = {width, height, steps: number("steps"), cfg_scale: number("cfg_scale"), batch_size: number("batch_size"), n_iter: number("batch_count"),
+            denoising_strength: number("denoising_strength"), sampler_name: input("sampling")?.value};
+        if (this.tab === "img2img") return {...job, init_images: []};
+        if (!document.querySelector("#txt2img_hr-checkbox input")?.checked) return job;
+        return {...job, enable_hr: true, hr_scale: number("hr_scale"), hr_resize_x: number("hr_resize_x"), hr_resize_y: number("hr_resize_y"),
+            hr_second_pass_steps: number("hires_steps")};
+    }
+
     check() {
         clearTimeout(this.waiting);
         if (this.root.offsetParent === null) return;
         this.waiting = setTimeout(async () => {
-            const [width, height] = this.size, number = (id) => Number(document.querySelector(`#${this.tab}_${id} input`)?.value) || undefined;
-            const job = {width, height, steps: number("steps"), cfg_scale: number("cfg_scale"), batch_size: number("batch_size"), n_iter: number("batch_count")};
             const asked = this.written;
             try {
-                const answer = await fetch("mixdiff/v1/check", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({plan: this.plan, job})});
+                const answer = await fetch("mixdiff/v1/check", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({plan: this.plan, job: this.job})});
                 const found = await answer.json();
                 if (asked !== this.written) return;
                 if (!answer.ok) this.say(found.errors || "the plan cannot be checked", true);

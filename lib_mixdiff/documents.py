@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from lib_mixdiff.errors import PlanError
+from lib_mixdiff.errors import PlanError, inside
 
 DEEPEST = 64  # objects and lists inside each other
 
@@ -80,8 +80,14 @@ def as_pasted(path: list[str | int], gone: list[list[str | int]]) -> list[str | 
 
 
 def changed(value: Any, keys: Collection[str], change: Callable[[Any], Any], unless: Collection[str] = ()) -> Any:
-    """A copy with every value under one of `keys`, at any depth, changed where it is not null; what is under `unless` stays."""
-    if isinstance(value, dict):
-        return {key: change(each) if key in keys and each is not None else each if key in unless else changed(each, keys, change, unless)
-                for key, each in value.items()}
-    return [changed(each, keys, change, unless) for each in value] if isinstance(value, list) else value
+    """A copy with every value under one of `keys`, at any depth, changed where it is not null; what is under `unless` stays.
+    A PlanError of `change` is told where it happened."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    result = {}
+    for key, each in items:
+        with inside(key):
+            if key not in keys:
+                result[key] = each if key in unless else changed(each, keys, change, unless)
+            else:
+                result[key] = None if each is None else change(each)
+    return result if isinstance(value, dict) else list(result.values()) if isinstance(value, list) else value

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box, latent_box
-from lib_mixdiff.masks import grey, in_cells
+from lib_mixdiff.errors import PlanError
+from lib_mixdiff.masks import bounds, grey, in_cells
 from lib_mixdiff.plan import Guide
 from lib_mixdiff.regions import CELL_PX, Canvas
 
@@ -33,10 +34,14 @@ class Pull:
 
 
 def shown(guide: Guide, image: Image.Image, canvas: Canvas, mask: Image.Image | None) -> Shown | None:
-    """None where nothing of it lies on the canvas. Transparent parts of the image do not guide."""
-    height, width = canvas.height, canvas.width
-    pixels = None if mask is None else grey(mask)
-    whole = latent_box(guide.box, height, width, canvas.view)
+    """None where nothing of it lies on the canvas; PlanError where its mask is empty. Transparent parts of the image do not guide."""
+    height, width, fractions, pixels = canvas.height, canvas.width, guide.box, None
+    if mask is not None:
+        pixels = grey(mask)
+        if (around := bounds(pixels, guide.box)) is None:
+            raise PlanError("mask", guide.mask, "paint some of it white where the guide is to be", "nothing is in {value}")
+        fractions = fractions or around
+    whole = latent_box(fractions, height, width, canvas.view)
     target, source = fitted(image.size, guide.fit, whole)
     if (box := target.cut(height, width)) is None:
         return None
@@ -61,7 +66,7 @@ def fitted(image: tuple[int, int], fit: str, box: Box) -> tuple[Box, tuple[float
     width, height = image
     if fit == "cover":
         zoom = max(box.width / width, box.height / height)
-        seen_x, seen_y = box.width / zoom, box.height / zoom
+        seen_x, seen_y = min(box.width / zoom, width), min(box.height / zoom, height)         # but for rounding they are
         return box, ((width - seen_x) / 2, (height - seen_y) / 2, (width + seen_x) / 2, (height + seen_y) / 2)
     if fit == "contain":
         zoom = min(box.width / width, box.height / height)

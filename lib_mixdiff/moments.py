@@ -21,12 +21,12 @@ class Moment:
     @classmethod
     def of_sigma(cls, sigma: float, abar: Tensor, steps: float) -> Moment:
         """log sigma is interpolated between the timesteps of `abar` (timesteps,), as k-diffusion does it."""
-        sigmas = ((1 - abar.double()) / abar.double()).sqrt().cpu().numpy()
+        sigmas = ((1 - abar.cpu().double()) / abar.cpu().double()).sqrt().numpy()
         return cls(float(np.interp(np.log(max(sigma, 1e-9)), np.log(sigmas), np.arange(len(sigmas)))) + 1, sigma, steps)
 
     @classmethod
     def of_timestep(cls, timestep: float, abar: Tensor, steps: float) -> Moment:
-        a = float(np.interp(timestep, np.arange(len(abar)), abar.double().cpu().numpy()))
+        a = float(np.interp(timestep, np.arange(len(abar)), abar.cpu().double().numpy()))
         return cls(timestep + 1, ((1 - a) / a) ** 0.5, steps)
 
     def within(self, range_: Range | None) -> bool:

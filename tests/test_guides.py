@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from lib_mixdiff.boxes import Box
+from lib_mixdiff.errors import PlanError
 from lib_mixdiff.guides import Pull, fitted, holds_above, pulled, shown
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.plan import Guide, Range
@@ -40,10 +41,25 @@ def test_what_is_transparent_or_masked_does_not_guide():
     image.paste((0, 0, 0, 0), (0, 0, 128, 128))
     mask = Image.new("L", (32, 32))
     mask.paste(255, (0, 0, 32, 16))
-    seen = shown(Guide(image=encoded(RAMP), fit="stretch"), image, Canvas(8, 16), mask)
+    seen = shown(Guide(image=encoded(RAMP), fit="stretch", box=(0, 0, 1, 1)), image, Canvas(8, 16), mask)
     expected = torch.zeros(8, 16)
     expected[:4, 8:] = 1
     assert torch.equal(seen.mask.float(), expected)
+
+
+def test_without_a_box_a_guide_is_where_its_mask_is():
+    mask = Image.new("L", (32, 32))
+    mask.paste(255, (0, 0, 32, 16))
+    assert shown(Guide(image=encoded(RAMP)), RAMP, Canvas(8, 16), mask).box == Box(0, 0, 4, 16)
+    with pytest.raises(PlanError, match=r"^mask: nothing is in"):
+        shown(Guide(image=encoded(RAMP), mask=encoded(Image.new("L", (4, 4)))), RAMP, Canvas(8, 16), Image.new("L", (4, 4)))
+
+
+@pytest.mark.parametrize("size", [(784, 784), (49, 98), (300, 199)])
+def test_a_covering_image_is_cut_inside_its_border(size):
+    for cells in range(1, 129, 3):
+        left, top, right, bottom = fitted(size, "cover", Box(0, 0, 64, cells))[1]
+        assert left >= 0 and top >= 0 and right <= size[0] and bottom <= size[1]
 
 
 def test_pulls_lie_on_each_other_and_leave_the_input():

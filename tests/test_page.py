@@ -162,6 +162,17 @@ def test_the_editor_shows_what_is_typed_below_and_says_what_is_wrong(editor):
     assert plan_of(editor) == {"regions": [], "base": {"share": 0.1}}, "what the editor does not know stays"
 
 
+def test_what_was_pasted_is_what_is_edited(editor):
+    """gradio writes into the text box without an event."""
+    dragged(editor, (0.26, 0.13), (0.51, 0.5))
+    editor.evaluate("""() => { document.querySelector('[id$=mixdiff_plan] textarea').value =
+        '{"regions": [{"name": "pasted", "box": [0, 0, 0.5, 0.5]}, {"name": "two"}]}'; }""")
+    editor.locator(".mixdiff-box").first.focus()
+    editor.keyboard.press("ArrowRight")
+    assert [r.get("name") for r in plan_of(editor)["regions"]] == ["pasted", "two"]
+    assert plan_of(editor)["regions"][0]["box"] == [0.0625, 0, 0.5625, 0.5]
+
+
 def test_the_canvas_has_the_jobs_shape(editor):
     def shape():
         box = editor.locator(".mixdiff-stage").first.bounding_box()

@@ -11,26 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.errors import inside
-from lib_mixdiff.guides import Pull, holds_above, pulled, shown
+from lib_mixdiff.guides import LAST_TIMESTEP, Pull, holds_above, pulled, shown
+from lib_mixdiff.host.clock import Clock, in_sigmas
 from lib_mixdiff.host.images import opened
-from lib_mixdiff.host.protocols import Denoiser, Job
+from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.host.seams import swapped
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas
-
-
-def moment(denoiser: Denoiser, level: Tensor | float) -> Moment:
-    """`level` as the sampler calls the denoiser: sigma where its network has sigmas, else the timestep."""
-    value, abar, state = float(level.flatten()[0] if isinstance(level, Tensor) else level), shared.sd_model.alphas_cumprod, shared.state
-    calls = max(1, denoiser.sampler.config.total_steps(state.sampling_steps)) / max(1, state.sampling_steps)     # in one step
-    done = min(int(denoiser.step / calls), state.sampling_steps - 1) / max(1, state.sampling_steps)
-    return (Moment.of_sigma if in_sigmas(denoiser) else Moment.of_timestep)(value, abar, done)
-
-
-def in_sigmas(denoiser: Denoiser) -> bool:
-    """Whether x is x0 + sigma noise and predictions are x0; else x has unit variance and they are eps."""
-    return hasattr(denoiser.inner_model, "sigmas")
 
 
 def pulls_of(plan: Plan, canvas: Canvas) -> list[Pull]:
@@ -44,7 +32,8 @@ def pulls_of(plan: Plan, canvas: Canvas) -> list[Pull]:
                 image = opened(guide.image)
             with inside("mask"):
                 mask = None if guide.mask is None else opened(guide.mask)
-        if (seen := shown(guide, image, canvas, mask)) is None:
+            seen = shown(guide, image, canvas, mask)
+        if seen is None:
             continue
         encoded = latent_of(seen.picture)
         latent, where = encoded.new_zeros(*encoded.shape[:2], canvas.height, canvas.width), torch.zeros(1, 1, canvas.height, canvas.width)
@@ -60,7 +49,7 @@ def latent_of(picture: Image.Image) -> Tensor:
     hook = model.first_stage_model.quant_conv.register_forward_hook(lambda module, given, made: moments.append(made))
     kept = torch.get_rng_state()            # img2img draws from it later on
     try:
-        with torch.inference_mode(), devices.autocast():
+        with torch.no_grad(), devices.autocast():
             sd_samplers_common.images_tensor_to_samples(x, 0, model)
     finally:
         hook.remove()
@@ -71,8 +60,8 @@ def latent_of(picture: Image.Image) -> Tensor:
 class Guiding:
     """One pass."""
 
-    def __init__(self, p: Job, pulls: list[Pull], noise: Tensor) -> None:
-        self.p, self.sampler, self.denoiser, self.noise = p, p.sampler, p.sampler.model_wrap_cfg, noise
+    def __init__(self, p: Job, pulls: list[Pull], noise: Tensor, clock: Clock) -> None:
+        self.p, self.sampler, self.denoiser, self.noise, self.clock = p, p.sampler, p.sampler.model_wrap_cfg, noise, clock
         self.pulls = [self._on(pull, noise) for pull in pulls]
         self.held: list[Pull] = []              # at the last evaluation
 
@@ -87,13 +76,14 @@ class Guiding:
         stack.enter_context(swapped(self.denoiser, "forward", lambda *args, **kwargs: self.denoise(forward, *args, **kwargs)))
 
     def at(self, level: Tensor | float) -> tuple[list[Pull], Moment]:
-        now = moment(self.denoiser, level)
+        now = self.clock.moment(level)
         return [pull for pull in self.pulls if now.timestep > pull.holds_above], now
 
     def loop(self, func: Any, model: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """From noise on the guides, and to their end where they hold that long: several samplers would miss it by a few percent."""
-        level = kwargs["timesteps"][-1] if "timesteps" in kwargs else kwargs["sigmas"][0] if "sigmas" in kwargs else \
-            kwargs["sigma_sched"][0] if "sigma_sched" in kwargs else kwargs["sigma_max"]
+        level = kwargs["timesteps"][-1] if "timesteps" in kwargs else kwargs["sigmas"][0] if "sigmas" in kwargs else kwargs["sigma_max"]
+        if self.sampler.config.name == "UniPC" and not kwargs.get("is_img2img"):
+            level = LAST_TIMESTEP - 1               # it begins there, whatever its first timestep
         held, now = self.at(level)
         scale = 1.0 if in_sigmas(self.denoiser) else (1 + now.sigma**2) ** -0.5
         x = func(model, pulled(x, held, scale, scale * now.sigma * self.noise), *args, **kwargs)
@@ -112,6 +102,9 @@ class Guiding:
             to_x0 = (1 + now.sigma**2) ** 0.5
             x0 = pulled(x * to_x0 - now.sigma * out, self.held)
             where = torch.stack([pull.mask.expand_as(x0[:1]) for pull in self.held]).amax(0) > 0
-            out = torch.where(where, (x * to_x0 - x0) / now.sigma, out)
-        sd_samplers_common.store_latent(x0)
+            eps = (x * to_x0 - x0) / now.sigma
+            out = torch.where(where, eps, out)
+            if getattr(self.denoiser, "need_last_noise_uncond", False):         # DDIM CFG++ steps along it
+                self.denoiser.last_noise_uncond = torch.where(where, eps, self.denoiser.last_noise_uncond)
+        sd_samplers_common.store_latent(x0.clone())         # LCM writes into what it gets
         return out

@@ -7,6 +7,7 @@ from modules import shared
 from PIL import Image
 
 from lib_mixdiff import assets
+from lib_mixdiff.errors import PlanError
 
 
 def folder() -> Path:
@@ -20,4 +21,10 @@ def opened(image: str) -> Image.Image:
 
 def by_hash(image: str) -> str:
     """The same image by the name under which it is kept here from now on; PlanError."""
-    return image if assets.is_hash(image) else assets.store(folder(), assets.content(image, folder()))[0]
+    if assets.is_hash(image):
+        return image
+    data = assets.content(image, folder())
+    try:
+        return assets.store(folder(), data)[0]
+    except PlanError as error:
+        raise PlanError("", image, error.remedy, "{value} is not an image that a plan can use") from error

@@ -50,9 +50,8 @@ class Run:
         Cannot fail: what is wrong with the plan is raised when sampling starts."""
         p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
         try:
-            plan = seeded(Plan.from_dict(asked(args) or {}), lambda seed: randrange(2**32) if seed == RANDOM else seed)
-            plan = plan.with_each(["image", "mask"], by_hash)
-        except PlanError:
+            plan = settled(asked(args) or {})
+        except Exception:           # comes again
             return
         if not plan.is_neutral:
             lines = [infotext(plan, k) for k in range(p.n_iter * p.batch_size if has_seeds(plan) else 1)]
@@ -100,7 +99,7 @@ class Run:
 
     def plan_of_pass(self, p: Job) -> Plan | None:
         """None where this pass is plain; PlanError."""
-        plan = Plan.from_dict(self.wanted)
+        plan = settled(self.wanted)
         if plan.is_neutral:
             return None
         hires = refuse(plan, p)
@@ -112,6 +111,12 @@ class Run:
         if self.sampling is not None and (rows := self.sampling.rows) is not None:
             with rows.keeping_errors():
                 self.sampling.step(rows, denoiser, text_cond, level)
+
+
+def settled(wanted: object) -> Plan:
+    """With numbers for random seeds, and images kept here by their hash. PlanError."""
+    plan = seeded(Plan.from_dict(wanted), lambda seed: randrange(2**32) if seed == RANDOM else seed)
+    return plan.with_each(["image", "mask"], by_hash)
 
 
 def infotext(plan: Plan, image: int = 0) -> str:

@@ -9,8 +9,9 @@ from torch import Tensor
 from lib_mixdiff.boxes import view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
+from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.encode import Texts
-from lib_mixdiff.host.guiding import Guiding, moment, pulls_of
+from lib_mixdiff.host.guiding import Guiding, pulls_of
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.noise import Noise
@@ -33,7 +34,7 @@ class Sampling:
     def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
         """Puts the noise of regions with seeds into `noise`."""
         self.plan, self.p, self.start_noise = plan, p, noise
-        self.canvas = canvas_of(p, x)
+        self.canvas, self.clock = canvas_of(p, x), Clock(p.sampler)
         self.regions = active_regions(plan)
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
@@ -50,7 +51,9 @@ class Sampling:
         if self.noise is not None:
             self.noise.enter(stack, self.p)
         if pulls := pulls_of(self.plan, self.canvas):
-            Guiding(self.p, pulls, self.start_noise).enter(stack)
+            Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
+        if pulls or any(place.region.range for place in self.places):
+            self.clock.enter(stack)
         if not self.regions:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
@@ -82,7 +85,7 @@ class Sampling:
                             "mixdiff does not do {value} together with regions yet")
         acting = tuple(place.index for place in self.places)
         if any(place.region.range for place in self.places):
-            now = moment(denoiser, level)
+            now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
         key = acting, self.texts.entries(denoiser.step)
         if key not in self.mosaics:

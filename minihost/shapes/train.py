@@ -143,25 +143,31 @@ def load_vae(work: Path) -> parts.Vae:
     return vae.eval()
 
 
-def train_unet(work: Path, deadline: float, steps: int, parameterization: str = "v", start: Path | None = None, lr: float = 1e-3) -> None:
+def train_unet(work: Path, deadline: float, steps: int, parameterization: str = "v", start: Path | None = None, lr: float = 1e-3,
+               text_lr: float = 0.0) -> None:
     data = [torch.load(work / f"latents-{i}.pt") for i in range(len(SIZES))]
     scale = 1.0 / data[0]["mean"].float().std()         # the yaml's scale_factor: latents of unit variance
     torch.manual_seed(SEED)
-    # The text model stays as it was drawn. With two dozen words, random features tell all apart and a step costs a third less;
-    # trained together with the U-Net it learned colours first, and by then circle and square were one to it.
+    # At first the text model stays as it was drawn. With two dozen words, random features tell all apart and a step costs a third
+    # less; trained with the U-Net from the beginning it learned colours, and by then circle and square were one to it. What random
+    # features cannot do well is to bind a colour to its shape where there are several: for that the two are trained together at last.
     text = parts.text_model(work / "clip-shapes").eval()
-    features = [features_of(text, d["tokens"]) for d in data]
-    no_text = features_of(text, torch.tensor([[text.config.bos_token_id] + 76 * [text.config.eos_token_id]]))[0]
     unet = parts.unet()
     if start is not None:
-        unet.load_state_dict(torch.load(start)["unet"])
-    weights = list(unet.parameters())
-    optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=0.01, betas=(0.9, 0.99))
+        begun = torch.load(start)
+        unet.load_state_dict(begun["unet"])
+        text.load_state_dict(begun.get("text", text.state_dict()), strict=False)
+    no_text = torch.tensor([text.config.bos_token_id] + 76 * [text.config.eos_token_id])
+    features = [] if text_lr else [features_of(text, d["tokens"]) for d in data]
+    no_features = features_of(text, no_text[None])[0]
+    groups = [{"params": list(unet.parameters()), "base": lr}] + ([{"params": list(text.parameters()), "base": text_lr}] if text_lr else [])
+    weights = [w for group in groups for w in group["params"]]
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=0.01, betas=(0.9, 0.99))
     average = [w.detach().clone() for w in weights]
     done = 0
     if (snapshot := work / f"unet-{parameterization}.snapshot.pt").exists():
         state = torch.load(snapshot)
-        unet.load_state_dict(state["unet"])
+        unet.load_state_dict(state["unet"]), text.load_state_dict(state["text"])
         optimizer.load_state_dict(state["optimizer"])
         average, done = state["average"], state["done"]
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -173,7 +179,8 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
     def save() -> None:
         if rank > 0:
             return
-        torch.save({"unet": unet.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "done": done}, snapshot)
+        torch.save({"unet": unet.state_dict(), "text": text.state_dict(), "optimizer": optimizer.state_dict(), "average": average,
+                    "done": done}, snapshot)
         live = [w.detach().clone() for w in weights]
         with torch.no_grad():
             torch._foreach_copy_(weights, average)
@@ -183,7 +190,7 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
 
     while done < steps and time.time() < deadline:
         for group in optimizer.param_groups:
-            group["lr"] = lr * min(1.0, (done + 1) / 200, max(0.02, (steps - done) / (0.3 * steps)))
+            group["lr"] = group["base"] * min(1.0, (done + 1) / 200, max(0.02, (steps - done) / (0.3 * steps)))
         size = TURNS[done % len(TURNS)]
         rng = torch.Generator().manual_seed(SEED * 1_000_000_007 + done)
         d, b = data[size], SIZES[size][3]
@@ -198,7 +205,10 @@ def train_unet(work: Path, deadline: float, steps: int, parameterization: str = 
         a = abar[t].view(-1, 1, 1, 1)
         x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
         with torch.autocast("cpu", torch.bfloat16):
-            context = torch.where(dropped[:, None, None], no_text, features[size][pick])
+            if text_lr:
+                context = text(torch.where(dropped[:, None], no_text, d["tokens"][pick].long())).last_hidden_state
+            else:
+                context = torch.where(dropped[:, None, None], no_features, features[size][pick])
             out = unet(x_t, t, context).float()
         if parameterization == "v":
             error = (out - (a.sqrt() * noise - (1 - a).sqrt() * x0)) ** 2
@@ -235,6 +245,8 @@ def main() -> None:
     arguments.add_argument("--steps", type=int, default=None)
     arguments.add_argument("--begin-with", type=Path, help="of `unet`: a finished one to go on from, whatever it predicts")
     arguments.add_argument("--parameterization", choices=["v", "eps"], default="v")
+    arguments.add_argument("--lr", type=float, default=1e-3, help="of the U-Net")
+    arguments.add_argument("--text-lr", type=float, default=0.0, help="of the text model; 0: it stays as it is")
     chosen = arguments.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
     deadline = time.time() + 60 * chosen.minutes
@@ -244,7 +256,8 @@ def main() -> None:
     elif chosen.stage == "encode":
         encode(chosen.work)
     else:
-        train_unet(chosen.work, deadline, chosen.steps or 10_000, chosen.parameterization, chosen.begin_with)
+        train_unet(chosen.work, deadline, chosen.steps or 10_000, chosen.parameterization, chosen.begin_with, chosen.lr,
+                   chosen.text_lr)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,21 @@ def test_a_batch_of_four_is_four_pictures(go, job):
     assert np.abs(go(job, LEFT_RIGHT, batch_size=2, n_iter=2, seed=11) - singles).max() < 1e-2
 
 
+@pytest.mark.parametrize("job", ["sampler Euler", "sampler Euler a", "sampler DPM++ 2M", "sampler DDIM", "img2img", "hires, latent",
+                                 "txt2img, AND with weights, batch 2", "inpainting, DDIM"])
+def test_the_laws_hold_of_a_network_that_predicts_eps(host, go, job):
+    if not any(model["model_name"] == "shapes-eps" for model in host.get("/sdapi/v1/sd-models")):
+        pytest.skip("needs the checkpoint shapes-eps")
+    eps = {"override_settings": {"sd_model_checkpoint": "shapes-eps"}}
+    expected, calls = go(job, **eps), host.trace()["calls"]
+    assert np.abs(go(job) - expected).max() > 0.1, "another network"
+    for region in ({}, own_words(LAWFUL[job][1])):
+        got = go(job, {"regions": [region]}, **eps)
+        assert np.abs(got - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10), region
+    assert sum(c["x"][0] for c in host.trace()["calls"]) == sum(c["x"][0] for c in calls)
+    assert np.abs(go(job, LEFT_RIGHT, **eps) - expected).max() > 1e-2
+
+
 # --- jobs that change in mid-run: each half is a half of a job that does not ---
 
 def halves(go, first: dict, second: dict, plans: tuple[object, object], at: int) -> np.ndarray:

@@ -1,0 +1,48 @@
+"""How noisy, and how far, at each call of the denoiser."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from modules import shared
+from torch import Tensor
+
+from lib_mixdiff.host.protocols import Denoiser, Sampler
+from lib_mixdiff.host.seams import swapped
+from lib_mixdiff.moments import Moment
+
+
+class Clock:
+    """One pass. The length of its loop is read when that starts: timestep samplers take another than the job's steps."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler, self.denoiser = sampler, sampler.model_wrap_cfg
+        self.steps = 1
+
+    def enter(self, stack: ExitStack) -> None:
+        func = self.sampler.func
+
+        def loop(*args: Any, **kwargs: Any) -> Tensor:
+            self.steps = max(1, self.length(kwargs))
+            return func(*args, **kwargs)
+
+        stack.enter_context(swapped(self.sampler, "func", loop))
+
+    def length(self, kwargs: dict[str, Any]) -> int:
+        """Steps of the loop that gets these arguments (modules/sd_samplers_timesteps_impl.py; UniPC makes a step of the last one too)."""
+        if "timesteps" in kwargs:
+            return len(kwargs["timesteps"]) - (self.sampler.config.name != "UniPC")
+        return len(kwargs["sigmas"]) - 1 if "sigmas" in kwargs else kwargs.get("n") or shared.state.sampling_steps
+
+    def moment(self, level: Tensor | float) -> Moment:
+        """Of the call at hand; `level` as the sampler says it: sigma, or the timestep."""
+        value, abar = float(level.flatten()[0] if isinstance(level, Tensor) else level), shared.sd_model.alphas_cumprod
+        calls, config = self.denoiser.step, self.sampler.config
+        calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
+        step = min(calls // config.total_steps(1), self.steps - 1)
+        return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, abar, step / self.steps)
+
+
+def in_sigmas(denoiser: Denoiser) -> bool:
+    """Whether x is x0 + sigma noise and predictions are x0; else x has unit variance and they are eps."""
+    return hasattr(denoiser.inner_model, "sigmas")
