@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from minihost.shapes import parts
 
 HERE = Path(__file__).resolve().parent
-UNETS, SHARED, TOKENIZER = HERE / "unets", HERE / "shared.safetensors", HERE / "clip-shapes"
+UNETS, TOKENIZER = HERE / "unets", HERE / "clip-shapes"
+SHARED = (HERE / "vae.safetensors", HERE / "text.safetensors")
 ASSEMBLED = HERE.parent.parent / "out" / "models"
 
 
@@ -24,7 +25,7 @@ def assembled(into: Path = ASSEMBLED) -> Path:
     """The folder `into` with every checkpoint as NAME.safetensors and NAME.yaml, written where missing or older than its parts."""
     into.mkdir(parents=True, exist_ok=True)
     for name in names():
-        newest = max(path.stat().st_mtime for path in (UNETS / f"{name}.safetensors", SHARED, HERE / "__init__.py"))
+        newest = max(path.stat().st_mtime for path in (UNETS / f"{name}.safetensors", *SHARED, HERE / "__init__.py"))
         if not (done := into / f"{name}.yaml").exists() or done.stat().st_mtime < newest:
             assemble(name, into)
     return into
@@ -38,7 +39,7 @@ def assemble(name: str, into: Path) -> None:
     with safe_open(unet_file, "pt") as opened:
         made = opened.metadata()
     unet = {f"model.diffusion_model.{key}": value for key, value in load_file(unet_file).items()}
-    save_file({**load_file(SHARED), **unet}, into / f"{name}.safetensors", metadata={"format": "pt"})
+    save_file({**load_file(SHARED[0]), **load_file(SHARED[1]), **unet}, into / f"{name}.safetensors", metadata={"format": "pt"})
     text = yaml.safe_dump(config(made["parameterization"], float(made["scale_factor"]), tokenizer.resolve()), sort_keys=False)
     (into / f"{name}.yaml").write_text(text, encoding="utf-8")
 
@@ -61,10 +62,11 @@ def keep(work: Path, name: str, parameterization: str) -> None:
     trained = torch.load(work / f"unet-{parameterization}.pt")
     vae = torch.load(work / "vae.pt")
     text = {key: value for key, value in trained["text"].items() if not key.endswith("position_ids")}
-    half = {f"first_stage_model.{key}": value for key, value in vae.items()}
-    half |= {f"cond_stage_model.transformer.{key}": value for key, value in text.items()}
+    shared = ({f"first_stage_model.{key}": value for key, value in vae.items()},
+              {f"cond_stage_model.transformer.{key}": value for key, value in text.items()})
     UNETS.mkdir(exist_ok=True)
-    save_file({key: value.half().contiguous() for key, value in half.items()}, SHARED)
+    for part, file in zip(shared, SHARED):
+        save_file({key: value.half().contiguous() for key, value in part.items()}, file)
     save_file({key: value.half().contiguous() for key, value in trained["unet"].items()}, UNETS / f"{name}.safetensors", metadata={
         "parameterization": parameterization, "scale_factor": repr(trained["scale_factor"]), "steps": str(trained["done"])})
     shutil.copytree(work / "clip-shapes", TOKENIZER, dirs_exist_ok=True)
