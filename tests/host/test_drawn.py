@@ -29,8 +29,7 @@ def close(got: np.ndarray, expected: np.ndarray, bound: float = 1e-2) -> bool:
 
 # --- masks ---
 
-@pytest.mark.parametrize("job", ["sampler Euler", "sampler DDIM", "img2img, 72x104", "hires, latent", "hires, resize and cut",
-                                 "inpainting, only masked"])
+@pytest.mark.parametrize("job", ["sampler Euler", "sampler DDIM", "img2img", "hires, latent"])
 def test_a_mask_that_is_a_rectangle_is_the_box(go, job):
     boxed = [{**LEFT_RIGHT["regions"][0], "box": [0, 0, 0.5, 1]}, {"box": [0.5, 0.25, 1, 1], "prompt": OTHER}]
     masked = [{**LEFT_RIGHT["regions"][0], "box": None, "mask": painted(0, 0, 0.5, 1, (288, 416))},
