@@ -54,8 +54,7 @@ class Run:
         except Exception:           # comes again
             return
         if not plan.is_neutral:
-            lines = [infotext(plan, k) for k in range(p.n_iter * p.batch_size if has_seeds(plan) else 1)]
-            p.extra_generation_params[INFOTEXT] = lines if len(lines) > 1 else lines[0]
+            p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) else infotext(plan)
 
     @classmethod
     def begin(cls, p: Job, args: tuple) -> None:
@@ -63,7 +62,7 @@ class Run:
         if (wanted := asked(args)) is None:
             return
         if written := p.extra_generation_params.get(INFOTEXT):
-            wanted = written[0] if isinstance(written, list) else written
+            wanted = infotext(written.plan) if isinstance(written, Lines) else written
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:
@@ -111,6 +110,17 @@ class Run:
         if self.sampling is not None and (rows := self.sampling.rows) is not None:
             with rows.keeping_errors():
                 self.sampling.step(rows, denoiser, text_cond, level)
+
+
+class Lines:
+    """The line of each picture of a job, as the host asks for a parameter that is not the same for all (processing.py, create_infotext)."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def __call__(self, p: Job, index: int, use_main_prompt: bool = False, **of_picture: object) -> str:
+        """`index` counts in the batch at hand; the grid asks with `use_main_prompt`, after the last one."""
+        return infotext(self.plan, 0 if use_main_prompt else p.iteration * p.batch_size + index)
 
 
 def settled(wanted: object) -> Plan:

@@ -182,12 +182,12 @@ class Processed:
 
 
 def create_infotext(p: StableDiffusionProcessing, prompt: str, negative_prompt: str, seed: int, index: int = 0) -> str:
-    """Prompt, negative prompt, and one line of parameters; None leaves a parameter out, a list has one for each picture."""
+    """Prompt, negative prompt, and one line of parameters; None leaves a parameter out, a function is asked for it."""
     parameters = {"Steps": p.steps, "Sampler": p.sampler_name, "Schedule type": p.scheduler, "CFG scale": p.cfg_scale,
                   "Seed": seed, "Size": f"{p.width}x{p.height}", "Model hash": p.sd_model_hash, "Model": p.sd_model_name,
                   "RNG": opts.randn_source, **p.extra_generation_params, "Version": "minihost"}
     line = ", ".join(key if key == value else f"{key}: {infotext_utils.quote(value)}"
-                     for key, value in ((k, v[index] if isinstance(v, list) else v) for k, v in parameters.items()) if value is not None)
+                     for key, value in ((k, v(p=p, index=index) if callable(v) else v) for k, v in parameters.items()) if value is not None)
     return "\n".join([prompt, *([f"Negative prompt: {negative_prompt}"] if negative_prompt else []), line]).strip()
 
 
@@ -278,6 +278,6 @@ def _finish_batch(p: StableDiffusionProcessing, batch: slice, samples: Tensor | 
         if over.overlay_image is not None:
             pp.image = Image.alpha_composite(pp.image.convert("RGBA"), over.overlay_image).convert("RGB")
         p.scripts.postprocess_image_after_composite(p, pp)
-        pp.image.info["parameters"] = create_infotext(p, p.prompts[i], p.negative_prompts[i], p.seeds[i], batch.start + i)
+        pp.image.info["parameters"] = create_infotext(p, p.prompts[i], p.negative_prompts[i], p.seeds[i], i)
         finished.append(pp.image)
     return finished
