@@ -152,14 +152,10 @@ def test_tiling_is_refused_by_name(host):
 @pytest.mark.parametrize("fields, plan, words", [
     ({"prompt": "a street clock at 12:00"}, LEFT_RIGHT, "12:00"),
     ({}, {"regions": [{}, {"prompt": "a circle <lora:some:1>"}]}, "regions[1].prompt"),
-    ({}, {"regions": [{"seed": 3}]}, "regions[0].seed"),
-    ({}, {"regions": [{"mask": "sha256:" + 64 * "0"}]}, "regions[0].mask"),
-    ({}, {"regions": [{"range": {"unit": "steps", "from": 0, "to": 0.5}}]}, "regions[0].range"),
     ({}, {"regions": [{"model": "other"}]}, "regions[0].model"),
     ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
     ({}, {"regions": [{"coords": "canvas"}]}, "regions[0].coords"),
     ({}, {"model": "other"}, "model"), ({}, {"tiles": {}}, "tiles"), ({}, {"canvas": [512, 512], "regions": [{}]}, "canvas"),
-    ({}, {"guides": [{"image": "sha256:" + 64 * "0"}]}, "guides"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
     ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"tiles": {}}}, "tiles"),
 ])
