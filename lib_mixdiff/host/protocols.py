@@ -23,6 +23,7 @@ class Denoiser(Protocol):
     sampler: Sampler
     step: int                   # calls of it so far in this pass
     forward: Callable[..., Tensor]
+    last_noise_uncond: Tensor   # where a sampler has set need_last_noise_uncond
     model_wrap: nn.Module | None
     inner_model: nn.Module      # makes `model_wrap` where that is None
 
