@@ -9,8 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box, latent_box
-from lib_mixdiff.errors import PlanError
-from lib_mixdiff.masks import bounds, grey, in_cells
+from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.plan import Guide
 from lib_mixdiff.regions import CELL_PX, Canvas
 
@@ -38,9 +37,7 @@ def shown(guide: Guide, image: Image.Image, canvas: Canvas, mask: Image.Image | 
     height, width, fractions, pixels = canvas.height, canvas.width, guide.box, None
     if mask is not None:
         pixels = grey(mask)
-        if (around := bounds(pixels, guide.box)) is None:
-            raise PlanError("mask", guide.mask, "paint some of it white where the guide is to be", "nothing is in {value}")
-        fractions = fractions or around
+        fractions = bounded(pixels, guide.box, guide.mask)
     whole = latent_box(fractions, height, width, canvas.view)
     target, source = fitted(image.size, guide.fit, whole)
     if (box := target.cut(height, width)) is None:
@@ -81,7 +78,8 @@ def holds_above(strength: float) -> float:
 
 
 def pulled(x: Tensor, pulls: Sequence[Pull], scale: float = 1.0, noise: Tensor | float = 0.0) -> Tensor:
-    """x (images, channels, height, width) with `scale * image + noise` where guides are, a later one on top, as a fresh tensor."""
+    """x (images, channels, height, width) with `scale * image + noise` where guides are, a later one on top, as a fresh tensor;
+    x itself where there are none."""
     for pull in pulls:
         x = torch.lerp(x.float(), scale * pull.latent.float() + noise, pull.mask.float()).to(x.dtype)
     return x

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.boxes import WHOLE, Fractions
+from lib_mixdiff.errors import PlanError
 
 
 def grey(image: Image.Image) -> Tensor:
@@ -18,6 +19,13 @@ def grey(image: Image.Image) -> Tensor:
             (whole := image.convert("RGBA")).convert("L"), whole.getchannel("A"))
         return torch.from_numpy(np.asarray(light, np.float64) * np.asarray(opaque, np.float64) / 255**2)
     return torch.from_numpy(np.asarray(image.convert("L"), np.float64) / 255)
+
+
+def bounded(mask: Tensor, box: Fractions | None, value: str | None) -> Fractions:
+    """A box, or where there is none the mask's bounds; PlanError where the mask, `value` in the plan, leaves nothing of it."""
+    if (around := bounds(mask, box)) is None:
+        raise PlanError("mask", value, "paint some of it white where it is to act", "nothing is in {value}")
+    return box or around
 
 
 def bounds(mask: Tensor, box: Fractions | None = None) -> Fractions | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib_mixdiff.boxes import WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError, inside
-from lib_mixdiff.masks import bounds, grey, in_cells
+from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.mosaic import Member, Part
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.shares import shares
@@ -52,11 +52,10 @@ def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) ->
     for index, region in enumerate(active_regions(plan)):
         fractions, pixels = region.box, None
         if region.mask is not None:
-            with inside("regions"), inside(plan.regions.index(region)), inside("mask"):
-                pixels = grey(opened(region.mask))
-                if (around := bounds(pixels, region.box)) is None:
-                    raise PlanError("", region.mask, "paint some of it white where the region is to be", "nothing is in {value}")
-                fractions = fractions or around
+            with inside("regions"), inside(plan.regions.index(region)):
+                with inside("mask"):
+                    pixels = grey(opened(region.mask))
+                fractions = bounded(pixels, region.box, region.mask)
         whole = latent_box(fractions, height, width, canvas.view)
         if (box := whole.cut(height, width)) is None:
             continue

@@ -44,7 +44,6 @@ class Job(Protocol):
     extra_generation_params: dict[str, Any]
     iteration: int              # of batch_size images
     batch_size: int
-    n_iter: int
     rng: Any                    # modules.rng.ImageRNG, from which samplers draw
     initial_noise_multiplier: float         # of img2img
     nmask: Tensor | None        # of img2img: 1 where the latent is drawn anew

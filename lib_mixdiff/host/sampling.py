@@ -38,7 +38,9 @@ class Sampling:
         self.regions = active_regions(plan)
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
-        whole = self.members_of(tuple(place.index for place in self.places))
+        self.all = tuple(place.index for place in self.places)
+        self.ranged = any(place.region.range for place in self.places)
+        whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
             weights = weights_by_seed(whole, [region.seed for region in self.regions], self.canvas.height, self.canvas.width)
@@ -47,19 +49,18 @@ class Sampling:
             self.noise.for_brownian(p.sampler)
 
     def enter(self, stack: ExitStack, conds: Conds) -> None:
-        denoiser = self.p.sampler.model_wrap_cfg
         if self.noise is not None:
             self.noise.enter(stack, self.p)
         if pulls := pulls_of(self.plan, self.canvas):
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
-        if pulls or any(place.region.range for place in self.places):
+        if pulls or self.ranged:
             self.clock.enter(stack)
         if not self.regions:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
             refuse_weightless("job", self.p.prompt, weights)
-        self.rows = stack.enter_context(answering(denoiser))
+        self.rows = stack.enter_context(answering(self.p.sampler.model_wrap_cfg))
         self.encode()
 
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
@@ -83,8 +84,8 @@ class Sampling:
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                             "mixdiff does not do {value} together with regions yet")
-        acting = tuple(place.index for place in self.places)
-        if any(place.region.range for place in self.places):
+        acting = self.all
+        if self.ranged:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
         key = acting, self.texts.entries(denoiser.step)
