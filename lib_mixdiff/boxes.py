@@ -7,7 +7,6 @@ from dataclasses import dataclass
 Fractions = tuple[float, float, float, float]      # x0, y0, x1, y1
 
 WHOLE: Fractions = (0.0, 0.0, 1.0, 1.0)
-ALIGN = 8       # cells: the network halves three times
 ROUND = 6       # decimals of a cell: 1/3 of 24 cells is 8 cells, not 9
 
 
@@ -40,13 +39,6 @@ class Box:
     def inside(self, outer: Box) -> Box:
         """The same cells, counted from the corner of `outer`."""
         return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
-
-    def grown(self, height: int, width: int) -> Box:
-        """The crop that the network sees: sides grown to a multiple of 8 cells about the middle where a canvas of
-        height x width cells allows, else to the whole side."""
-        top, bottom = _grown(self.top, self.bottom, height)
-        left, right = _grown(self.left, self.right, width)
-        return Box(top, left, bottom, right)
 
 
 def latent_box(fractions: Fractions | None, height: int, width: int, view: Fractions = WHOLE) -> Box:
@@ -82,11 +74,3 @@ def view_before_cut(cut: tuple[int, int], whole: tuple[int, int]) -> Fractions:
 def _cells(start: float, end: float, length: int) -> tuple[int, int]:
     first, last = math.floor(round(start * length, ROUND)), math.ceil(round(end * length, ROUND))
     return (first, last) if last > first else (first - (first == length), last + (first < length))
-
-
-def _grown(start: int, end: int, length: int) -> tuple[int, int]:
-    wanted = -(-(end - start) // ALIGN) * ALIGN
-    if wanted >= length:
-        return 0, length
-    start = min(max(0, start - (wanted - (end - start)) // 2), length - wanted)
-    return start, start + wanted

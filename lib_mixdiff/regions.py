@@ -67,21 +67,23 @@ def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) ->
 
 def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
     """A member for each of these places, with the region's index among the active ones, and one for the base where it has a say,
-    with None. They still say what the job says, whose guidance scale is `cfg_scale`."""
+    with None. They still say what the job says, whose guidance scale is `cfg_scale`.
+
+    A region's network sees its box and nothing more. Grown to a multiple of 8 cells, which the network would not need to halve three
+    times (hosts join what does not fit), the crop shows parts of the neighbours: its own object may then stand there, where it has no
+    weight, or is cut off (shapes, three columns of 6 of 16 cells: 84 % of the objects in place, with crops as wide as the boxes 98 %).
+    """
     height, width = canvas.height, canvas.width
     feather = min([canvas.scale * plan.base.feather / CELL_PX, *(LARGEST_FEATHER * min(p.whole.height, p.whole.width) for p in places)])
     base, parts = shares(height, width, [(p.box, p.weight, p.mask) for p in places], plan.base.share, feather)
     result: list[tuple[int | None, Member]] = []
     for place, part in zip(places, parts):
-        crop = place.box.grown(height, width)
-        share = torch.zeros(crop.height, crop.width)
-        share[place.box.inside(crop).of] = part
         guidance = place.region.cfg_scale or cfg_scale
         if guidance != cfg_scale and cfg_scale == 0:
             raise PlanError(f"regions[{plan.regions.index(place.region)}].cfg_scale", guidance,
                             "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
                             "{value} is reached through the job's own guidance, which is 0")
-        result.append((place.index, Member(crop, share, guidance / cfg_scale if cfg_scale else 1.0)))
+        result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0)))
     if bool((base > 0).any()):
         result.append((None, Member(Box(0, 0, height, width), base)))
     return result

@@ -57,10 +57,10 @@ def oracle(network, x, sigma, scale, host_parts, host_unconds, regions, share, f
             u = network(at, sig, uncond, im)
             return u + s * sum(a * (network(at, sig, c, im) - u) for a, c in parts)
         for region, weight in zip(regions, weights):
-            box, crop = region["box"], region["box"].grown(height, width)
-            prediction = guided(crop, region["parts"] or host_parts[i], region["uncond"] if region["uncond"] is not None else host_unconds[i],
+            box = region["box"]
+            prediction = guided(box, region["parts"] or host_parts[i], region["uncond"] if region["uncond"] is not None else host_unconds[i],
                                 region["scale"] or scale)
-            result[(slice(i, i + 1), *box.of)] += weight.double() * prediction[box.inside(crop).of]
+            result[(slice(i, i + 1), *box.of)] += weight.double() * prediction[0]
         result[i] += base.double() * guided(Box(0, 0, height, width), host_parts[i], host_unconds[i], scale)[0]
     return result
 
@@ -107,10 +107,7 @@ def mosaic_of(s) -> Mosaic:
     base, parts = shares(height, width, [(r["box"], r["weight"], r["mask"]) for r in s["regions"]], s["share"], s["feather"])
     members = []
     for region, part in zip(s["regions"], parts):
-        crop = region["box"].grown(height, width)
-        share = torch.zeros(crop.height, crop.width)
-        share[region["box"].inside(crop).of] = part
-        members.append(Member(crop, share, region["scale"] / s["scale"] if region["scale"] else 1.0,
+        members.append(Member(region["box"], part, region["scale"] / s["scale"] if region["scale"] else 1.0,
                               tuple(Part(a, c) for a, c in region["parts"]) if region["parts"] else None, region["uncond"]))
     if (base > 0).any():
         members.append(Member(Box(0, 0, height, width), base))
@@ -174,8 +171,8 @@ def test_without_uncond_every_row_is_the_mixture_of_the_members_pictures(seed):
             return first + sum(a * (c - first) for (a, _), c in zip(parts, [first, *more]))
         expected = base.double() * picture(Box(0, 0, height, width), s["host_parts"][i])[0]
         for region, weight in zip(s["regions"], weights):
-            box, crop = region["box"], region["box"].grown(height, width)
-            expected[box.of] += (weight.double() * picture(crop, region["parts"] or s["host_parts"][i])[box.inside(crop).of])[0]
+            box = region["box"]
+            expected[box.of] += (weight.double() * picture(box, region["parts"] or s["host_parts"][i]))[0]
         for row in [j for j, k in enumerate(repeats) if k == i] + [len(repeats) + i]:
             assert torch.allclose(rows[row].double(), expected, atol=1e-4)
 
