@@ -5,6 +5,7 @@ from modules import script_callbacks, scripts
 from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run
 from lib_mixdiff.host.sampling import step_done
+from lib_mixdiff.host.travel import carry, carry_in_file
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
 
@@ -35,6 +36,9 @@ class Script(scripts.Script):
         if (run := Run.of(p)) is not None:
             run.before_sampling(p, x, noise, c)
 
+    def postprocess(self, p, processed, *args):
+        carry(processed.images)
+
 
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
@@ -46,5 +50,6 @@ def on_cfg_denoised(params):
 
 
 script_callbacks.on_app_started(lambda demo, app: add_routes(app))
+script_callbacks.on_before_image_saved(carry_in_file)
 script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
 script_callbacks.on_cfg_denoised(on_cfg_denoised)

@@ -1,0 +1,89 @@
+"""A picture carries its plan, and the plan comes back from it, over HTTP."""
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib_mixdiff import chunk
+from lib_mixdiff.plan import Plan
+from tests.host.jobs import LEFT_RIGHT, OTHER, encoded, picture
+from tests.test_masks import painted
+
+
+def files(answer) -> list[bytes]:
+    assert answer.status == 200, answer.error
+    return [base64.b64decode(image) for image in answer.body["images"]]
+
+
+def carried(file: bytes) -> tuple[Plan, dict[str, bytes]]:
+    """What the chunk of a PNG holds."""
+    plan, images, left = chunk.opened(chunk.unpacked(Image.open(io.BytesIO(file)).info["mixdiff"]))
+    assert left == []
+    return Plan.from_dict(plan), images
+
+
+def line_of(file: bytes) -> str:
+    return Image.open(io.BytesIO(file)).info["parameters"].split("mixdiff: ")[1]
+
+
+def by_hash(image: str) -> str:
+    return "sha256:" + hashlib.sha256(base64.b64decode(image)).hexdigest()
+
+
+def test_an_api_picture_carries_its_plan_and_its_masks(host):
+    mask = painted(0, 0, 0.5, 1)
+    made = files(host.txt2img({"regions": [{"mask": mask, "prompt": OTHER, "window": "constant"}]}))
+    plan, images = carried(made[0])
+    assert plan == Plan.from_dict({"regions": [{"mask": by_hash(mask), "prompt": OTHER, "window": "constant"}]})
+    assert images == {by_hash(mask): base64.b64decode(mask)}
+    assert "\n" not in line_of(made[0]) and mask[:40] not in line_of(made[0]), "the infotext stays one readable line"
+
+
+@pytest.mark.parametrize("job", ["txt2img", "img2img"])
+def test_each_picture_of_a_job_carries_its_own_seeds(host, job):
+    fields = {"init_images": [picture()]} if job == "img2img" else {}
+    answer = host.run(job, {"regions": [{"box": [0, 0, 0.5, 1], "seed": 40}, {"box": [0.5, 0, 1, 1]}]}, batch_size=2, n_iter=2, **fields)
+    made = files(answer)[answer.info["index_of_first_image"]:]
+    assert [carried(file)[0].regions[0].seed for file in made] == [40, 41, 42, 43]
+    assert all(carried(file)[0].regions[1].seed is None for file in made)
+
+
+def test_a_small_guide_picture_travels_and_a_large_one_does_not(host):
+    small = encoded(Image.new("RGB", (64, 64), "red"))
+    noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)))
+    plan, images = carried(files(host.txt2img({"guides": [{"image": noise, "box": [0, 0, 0.5, 1]}, {"image": small, "box": [0.5, 0, 1, 1]}]}))[0])
+    assert [guide.image for guide in plan.guides] == [by_hash(noise), by_hash(small)] and set(images) == {by_hash(small)}
+
+
+def test_a_plain_job_carries_nothing(host):
+    for plan in (None, {}, [False, LEFT_RIGHT]):
+        assert set(Image.open(io.BytesIO(files(host.txt2img(plan))[0])).info) == {"parameters"}
+
+
+def test_what_the_chunk_says_makes_the_same_picture(host):
+    first = host.txt2img({"regions": [{"mask": painted(0, 0, 0.5, 1), "prompt": OTHER, "seed": -1}]})
+    plan, _ = carried(files(first)[0])
+    assert host.txt2img(plan.to_dict()).body["images"] == first.body["images"]
+
+
+def test_the_grid_and_the_saved_files_carry_it_too(host, tmp_path):
+    answer = host.txt2img(LEFT_RIGHT | {"regions": [{**region, "seed": 7} for region in LEFT_RIGHT["regions"]]}, batch_size=2, save_images=True,
+                          override_settings={"return_grid": True, "grid_save": True, "save_images": True})
+    if answer.status == 501:
+        pytest.skip(answer.error)
+    grid, *rest = files(answer)
+    assert answer.info["index_of_first_image"] == 1
+    assert [carried(file)[0].regions[0].seed for file in (grid, *rest)] == [7, 7, 8]
+
+
+def test_it_comes_back_with_png_info(host):
+    made = files(host.txt2img(LEFT_RIGHT))[0]
+    found = host.post("/sdapi/v1/png-info", {"image": base64.b64encode(made).decode()})
+    assert json.loads(found["parameters"]["mixdiff"]) == Plan.from_dict(LEFT_RIGHT).to_dict(defaults=False)
+    assert carried(made)[0] == Plan.from_dict(LEFT_RIGHT)
