@@ -14,6 +14,7 @@ from lib_mixdiff.errors import PlanError
 from lib_mixdiff.plan import Plan
 
 KEY = "mixdiff"                 # of the chunk, and of the plan in the line of parameters
+BEGINNING = "eN"                # of what `packed` makes: zlib's mark, in base64
 WITH_GUIDES = 64 * 2**10        # characters of a chunk up to which guide pictures are put in
 LARGEST = 16 * 2**20            # characters of a chunk; Pillow opens no PNG with 64 MB of text
 UNPACKED = 64 * 2**20           # bytes that a chunk may become

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+import requests
 from PIL import Image
 
 from lib_mixdiff import chunk
@@ -87,3 +88,51 @@ def test_it_comes_back_with_png_info(host):
     found = host.post("/sdapi/v1/png-info", {"image": base64.b64encode(made).decode()})
     assert json.loads(found["parameters"]["mixdiff"]) == Plan.from_dict(LEFT_RIGHT).to_dict(defaults=False)
     assert carried(made)[0] == Plan.from_dict(LEFT_RIGHT)
+
+
+# --- back ---
+
+def read(host, file: bytes, type: str = "application/octet-stream") -> tuple[int, dict]:
+    answer = requests.post(f"{host.url}/mixdiff/v1/read", data=file, headers={"Content-Type": type}, timeout=60)
+    return answer.status_code, answer.json()
+
+
+def test_a_picture_is_read_and_makes_itself_again(host):
+    mask = painted(0.25, 0, 0.75, 1)
+    first = host.txt2img({"regions": [{"mask": mask, "prompt": OTHER, "seed": -1}], **{"guides": [{"image": picture(64, 64), "box": [0, 0, 0.5, 0.5]}]}})
+    status, found = read(host, files(first)[0])
+    assert status == 200 and found["left_out"] == []
+    assert Plan.from_dict(found["plan"]) == carried(files(first)[0])[0]
+    assert host.txt2img(found["plan"]).body["images"] == first.body["images"]
+
+
+def test_the_images_of_a_picture_from_elsewhere_are_kept(host):
+    """One that no test has sent before: its chunk is all there is."""
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng().integers(1, 256, (16, 16), np.uint8)).save(file, "PNG")
+    name = "sha256:" + hashlib.sha256(file.getvalue()).hexdigest()
+    document = {"plan": {"regions": [{"mask": name, "prompt": OTHER}]}, "images": {name: base64.b64encode(file.getvalue()).decode()}}
+    missing = read(host, json.dumps(document["plan"]).encode())[1]["left_out"]
+    assert len(missing) == 1 and missing[0].startswith("regions[0].mask: ") and "is not here" in missing[0]
+    assert host.txt2img(document["plan"]).status == 422
+    assert read(host, chunk.packed(document).encode()) == (200, {"plan": {"v": 1, **document["plan"]}, "left_out": []})
+    assert host.txt2img(document["plan"]).status == 200
+
+
+def test_a_foreign_plan_is_read_as_far_as_it_is_understood_and_not_made(host):
+    foreign = {"v": 7, "glow": 3, "regions": [{"prompt": OTHER, "box": [0, 0, 0.5, 1], "seed": "x"}, {"box": [2, 2, 3, 3]}]}
+    status, found = read(host, json.dumps(foreign).encode())
+    assert (status, found["plan"]) == (200, {"v": 1, "regions": [{"prompt": OTHER, "box": [0, 0, 0.5, 1]}]})
+    assert {sentence.split(": ")[0] for sentence in found["left_out"]} == {"v", "glow", "regions[0].seed", "regions[1].box"}
+    assert host.txt2img(foreign).status == 422
+
+
+@pytest.mark.parametrize("file, said", [(b"", "no plan"), (b"nothing", "no plan"), (base64.b64decode(picture()), "no plan"), (b"{", "not JSON")])
+def test_a_file_without_a_plan_is_named(host, file, said):
+    status, found = read(host, file)
+    assert status == 422 and said in found["errors"]
+
+
+@pytest.mark.parametrize("type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_what_other_sites_pages_can_send_is_not_read(host, type):
+    assert read(host, b"{}", type)[0] == 422
