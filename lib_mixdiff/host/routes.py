@@ -1,4 +1,4 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check, assets and read."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, assets, read and presets."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
+from lib_mixdiff.host import shelf
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder
 from lib_mixdiff.host.travel import read
@@ -22,7 +23,8 @@ from lib_mixdiff.plan import VERSION, Plan, schema
 def add_routes(app: FastAPI) -> None:
     """For `on_app_started`. All ask for the same login as the host's own routes and its page."""
     for method, name, answer in (("GET", "schema", _schema), ("GET", "version", _version), ("POST", "check", _check),
-                                 ("PUT", "assets", _assets), ("POST", "read", _read)):
+                                 ("PUT", "assets", _assets), ("POST", "read", _read), ("GET", "presets", _presets),
+                                 *((method, "presets/{name}", _preset) for method in shelf.OF_ONE)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
@@ -57,7 +59,8 @@ async def _read(request: Request) -> dict[str, Any]:
 
 
 def _route(answer: Callable) -> Callable:
-    """What is wrong is said as for a job: status 422, the sentence in `errors`; here with its parts, too."""
+    """What is wrong is said as for a job: status 422 (of a preset's name also 404 and 409), the sentence in `errors`; here with its
+    parts, too."""
     async def route(request: Request) -> JSONResponse:
         await _authorised(request)
         try:
@@ -65,10 +68,19 @@ def _route(answer: Callable) -> Callable:
         except PlanError as error:
             described = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error), "field": error.field,
                          "value": shown(error.value), "remedy": error.remedy}
-            return JSONResponse(described, status_code=422)
+            return JSONResponse(described, status_code=error.status_code)
 
     route.__annotations__ = {"request": Request}    # FastAPI reads them, and not as text
     return route
+
+
+async def _presets(request: Request) -> dict[str, Any]:
+    return await run_in_threadpool(shelf.listed)
+
+
+async def _preset(request: Request) -> Any:
+    body = await _json(request) if request.method in ("PUT", "PATCH") else {}
+    return await run_in_threadpool(shelf.OF_ONE[request.method], request.path_params["name"], body)
 
 
 async def _bytes(request: Request) -> bytes:

@@ -5,6 +5,8 @@ import base64
 import hashlib
 import io
 import json
+import uuid
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -136,3 +138,63 @@ def test_a_file_without_a_plan_is_named(host, file, said):
 @pytest.mark.parametrize("type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_what_other_sites_pages_can_send_is_not_read(host, type):
     assert read(host, b"{}", type)[0] == 422
+
+
+# --- presets ---
+
+def ask(host, method: str, name: str, **body) -> tuple[int, dict]:
+    answer = requests.request(method, f"{host.url}/mixdiff/v1/presets{name}", timeout=60, **body)
+    return answer.status_code, answer.json()
+
+
+@pytest.fixture
+def preset(host):
+    """A name that no other run has, cleared afterwards."""
+    name = f"test {uuid.uuid4().hex} é"
+    yield name
+    for each in ask(host, "GET", "")[1]["presets"]:
+        if each.startswith(name[:20]):
+            ask(host, "DELETE", "/" + quote(each))
+
+
+def test_a_preset_holds_the_whole_plan_and_all_its_images(host, preset):
+    guide = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)))
+    plan = {"regions": [{"mask": painted(0, 0, 0.5, 1), "prompt": OTHER, "seed": -1}], "guides": [{"image": guide}]}
+    assert ask(host, "PUT", "/" + quote(preset), json={"plan": plan}) == (200, {"name": preset})
+    assert preset in ask(host, "GET", "")[1]["presets"]
+    status, document = ask(host, "GET", "/" + quote(preset))
+    assert status == 200 and len(document["images"]) == 2
+    assert document["plan"] == Plan.from_dict(document["plan"]).to_dict() and document["plan"]["regions"][0]["seed"] == -1
+    status, found = read(host, json.dumps(document).encode())
+    assert status == 200 and found["left_out"] == [] and Plan.from_dict(found["plan"]) == Plan.from_dict(document["plan"])
+    assert Plan.from_dict(found["plan"]).guides[0].image == by_hash(guide)
+
+
+def test_presets_are_not_overwritten_unasked_renamed_and_deleted(host, preset):
+    path, other = "/" + quote(preset), preset + " 2"
+    assert ask(host, "PUT", path, json={"plan": {}})[0] == ask(host, "PUT", path, json={"plan": LEFT_RIGHT, "overwrite": True})[0] == 200
+    for body in ({"plan": {}}, {"plan": {}, "overwrite": "yes"}):
+        status, found = ask(host, "PUT", path, json=body)
+        assert status == 409 and "already" in found["errors"]
+    assert ask(host, "PATCH", path, json={"name": other}) == (200, {"name": other})
+    assert ask(host, "GET", path)[0] == ask(host, "DELETE", path)[0] == ask(host, "PATCH", path, json={"name": "x"})[0] == 404
+    assert len(ask(host, "GET", "/" + quote(other))[1]["plan"]["regions"]) == 2
+    status, found = ask(host, "DELETE", "/" + quote(other))
+    assert status == 200 and other not in found["presets"]
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fconfig", "%2e%2e%5cconfig", "%2Fetc%2Fpasswd", "a%00b", "con", "a" * 81, "a%0Ab"])
+def test_presets_stay_in_their_folder(host, name):
+    before = ask(host, "GET", "")
+    for method, body in (("GET", {}), ("PUT", {"json": {"plan": {}}}), ("PATCH", {"json": {"name": "x"}}), ("DELETE", {})):
+        answer = requests.request(method, f"{host.url}/mixdiff/v1/presets/{name}", timeout=60, **body)
+        assert answer.status_code in (404, 405, 422), (method, answer.status_code)
+    assert ask(host, "GET", "") == before
+
+
+def test_a_bad_preset_is_refused_by_field(host, preset):
+    for body, said in (({"json": {"plan": {"regions": [{"weight": -1}]}}}, "regions[0].weight"), ({"data": "{}"}, "application/json"),
+                       ({"json": {"plan": {"regions": [{"mask": "iVBORw0KGgo" + 17 * "A"}]}}}, "regions[0].mask")):
+        status, found = ask(host, "PUT", "/" + quote(preset), **body)
+        assert status == 422 and said in found["errors"]
+    assert preset not in ask(host, "GET", "")[1]["presets"]
