@@ -86,7 +86,8 @@ class MixdiffFiles {
             }
             this.root.mixdiff.edit((old) => {
                 for (const key of Object.keys(old)) delete old[key];
-                Object.assign(old, {regions: []}, plan);
+                Object.assign(old, plan);
+                old.regions ??= [];         // as every edit has them
             });
             const enabled = this.home.querySelector("[id$=mixdiff_enabled] input");
             if (!enabled.checked) enabled.click();

@@ -38,11 +38,16 @@ def chunk_of(infotext: str | None) -> str | None:
     """The chunk of a picture with this infotext; None where that has no plan."""
     if not infotext or f"{chunk.KEY}:" not in infotext:
         return None
-    line = infotext_utils.parse_generation_parameters(infotext).get(chunk.KEY)
+    line = plan_in(infotext)
     try:
         return line and chunk.carried(Plan.from_dict(line), lambda image: assets.content(image, folder()))
     except PlanError:           # another's line
         return None
+
+
+def plan_in(infotext: str) -> str | None:
+    """As the host reads it, and with what its settings say not to paste."""
+    return infotext_utils.parse_generation_parameters(infotext, skip_fields=[]).get(chunk.KEY)
 
 
 def read(data: bytes) -> dict[str, Any]:
@@ -74,8 +79,7 @@ def found(data: bytes) -> tuple[object, dict[str, bytes], list[str]]:
         return chunk.opened(value) if isinstance(value, dict) and "plan" in value else (value, {}, [])
     elif infotext.startswith(chunk.BEGINNING) and len(infotext.split()) == 1:       # the PNG-info tab shows no more of a picture
         return chunk.opened(chunk.unpacked(infotext.strip()))
-    line = infotext_utils.parse_generation_parameters(infotext or "").get(chunk.KEY)
-    if not line:
+    if not (line := plan_in(infotext or "")):
         raise PlanError("file", len(data), "use a picture that was made with mixdiff as it was saved, or a plan in JSON",
                         " ".join([*left, "there is no plan in these {value} bytes"]))
     return line, {}, left

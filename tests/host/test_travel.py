@@ -129,6 +129,16 @@ def test_a_foreign_plan_is_read_as_far_as_it_is_understood_and_not_made(host):
     assert host.txt2img(foreign).status == 422
 
 
+def test_a_job_from_an_infotext_is_strict(host):
+    """The API's own field, which goes another way than pasting."""
+    made = host.txt2img(LEFT_RIGHT).info["infotexts"][0]
+    answer = host.txt2img(infotext=made.replace("regions", "glow"))
+    if answer.status == 501:
+        pytest.skip(answer.error)
+    assert answer.status == 422 and "glow" in answer.error
+    assert "mixdiff: " in host.txt2img(infotext=made).info["infotexts"][0]
+
+
 @pytest.mark.parametrize("file, said", [(b"", "no plan"), (b"nothing", "no plan"), (base64.b64decode(picture()), "no plan"), (b"{", "not JSON")])
 def test_a_file_without_a_plan_is_named(host, file, said):
     status, found = read(host, file)
