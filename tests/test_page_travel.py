@@ -161,6 +161,11 @@ def test_a_pasted_infotext_says_what_is_not_here(fresh):
     paste({"glow": 1, "regions": [{"mask": mask}]})
     pasted.first.wait_for(state="visible")
     assert [sentence.split(": ")[0] for sentence in pasted.all_inner_texts()] == ["glow"], "the mask is here now"
+    drop(page, json.dumps(bundle(mask, file)).encode(), "again.json")
+    said(page, "The plan of again.json.")
+    assert pasted.count() == 0
+    paste({"glow": 1, "regions": [{"mask": mask}]})
+    pasted.first.wait_for(state="visible", timeout=5000)        # the same words as before
     paste({"regions": [{"mask": mask}]})
     page.wait_for_function("!document.querySelector('[id$=mixdiff_left_out] li')")
 
