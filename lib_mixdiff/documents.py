@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from lib_mixdiff.errors import PlanError, inside
@@ -91,3 +91,15 @@ def changed(value: Any, keys: Collection[str], change: Callable[[Any], Any], unl
             else:
                 result[key] = None if each is None else change(each)
     return result if isinstance(value, dict) else list(result.values()) if isinstance(value, list) else value
+
+
+def under(value: Any, keys: Collection[str], unless: Collection[str] = ()) -> Iterator[tuple[list[str | int], Any]]:
+    """The path of each value under one of `keys`, at any depth, and the value, where it is not null; not what is under `unless`."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        if key in keys:
+            if each is not None:
+                yield [key], each
+        elif key not in unless:
+            for path, found in under(each, keys, unless):
+                yield [key, *path], found

@@ -40,6 +40,8 @@ UNITS = {  # from and to of "always"
 }
 MASK = "spans the whole canvas, white = in, grey = in part"
 FIRST_PASS_ONLY = {"canvas", "hires"}
+ESSENTIAL = {"box", "mask", "image"}  # of a region or guide: without it, it would act somewhere else, or not at all
+MOST_LEFT_OUT = 1000  # things of a pasted plan
 WINDOWS = ("gaussian", "constant", "quartic")  # all with peak 1
 
 # what several records hold
@@ -290,20 +292,24 @@ class Plan(ModelPlan):
         return {"v": self.v} | super().to_dict(defaults)
 
     @classmethod
-    def salvage(cls, value: object) -> tuple[Plan, list[str]]:
-        """What is understood of a pasted plan, and a sentence for each thing that had to be left out."""
-        left, gone = [], []
+    def salvage(cls, value: object, finish: Callable[[Plan], Plan] = lambda plan: plan) -> tuple[Plan, list[str]]:
+        """What is understood of a pasted plan, and a sentence for each thing that had to be left out. `finish` may refuse more of it."""
+        left, gone, read = [], [], super().from_dict
         try:
             value = copy.deepcopy(decoded(value))
         except PlanError as error:
             return cls(), [str(error)]
         while True:
             try:
-                return cls.from_dict(value), left
+                return finish(read(value)), left
             except PlanError as error:
-                away = leave_out(value, error.path)
+                *item, key = error.path or [""]
+                whole = key in ESSENTIAL and item and isinstance(item[-1], int)
+                away = leave_out(value, item if whole else error.path)
                 error.path = as_pasted(error.path, gone)
                 left.append(str(error))
+                if len(left) > MOST_LEFT_OUT:
+                    return cls(), [*left, f"plan: after {len(left)} things the rest was left out, too."]
                 if not away:
                     return cls(), left
                 gone.append(away)

@@ -52,9 +52,10 @@ def script_args(runner: scripts.ScriptRunner, alwayson_scripts: dict[str, Any]) 
 
 
 def png(image: Image.Image) -> str:
-    """As base64, with the picture's infotext."""
+    """As base64, with the picture's texts."""
     chunks, file = PngImagePlugin.PngInfo(), io.BytesIO()
-    chunks.add_text("parameters", image.info["parameters"])
+    for key, text in image.info.items():
+        chunks.add_text(key, text)
     image.save(file, format="PNG", pnginfo=chunks)
     return base64.b64encode(file.getvalue()).decode()
 

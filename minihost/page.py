@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
-from modules import errors, scripts, sd_models, sd_samplers, shared
+from modules import errors, infotext_utils, script_callbacks, scripts, sd_models, sd_samplers, shared
 from modules.call_queue import queue_lock
 from modules.processing import StableDiffusionProcessingTxt2Img, process_images
 
@@ -38,6 +38,14 @@ def generate(checkpoint: str, *values: Any) -> tuple[list, str, str]:
             shared.state.end()
 
 
+def paste(infotext: str, fields: Sequence[tuple[Any, Any]]) -> list:
+    """What becomes of the fields, each with a key of the infotext's parameters or a function of them."""
+    params = infotext_utils.parse_generation_parameters(infotext)
+    script_callbacks.infotext_pasted_callback(infotext, params)
+    values = [key(params) if callable(key) else params.get(key) for _, key in fields]
+    return [value if isinstance(value, dict) else gr.update() if value is None else gr.update(value=value) for value in values]
+
+
 def create_ui() -> gr.Blocks:
     runner = scripts.scripts_txt2img
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])   # no web fonts
@@ -52,6 +60,7 @@ def create_ui() -> gr.Blocks:
             with gr.Column(scale=1, min_width=160):
                 submit = gr.Button("Generate", variant="primary", elem_id="txt2img_generate")
                 interrupt = gr.Button("Interrupt", elem_id="txt2img_interrupt")
+                read = gr.Button("Read parameters from the prompt", elem_id="paste")
         with gr.Row():
             with gr.Column(elem_id="txt2img_settings"):
                 with gr.Row():
@@ -76,6 +85,8 @@ def create_ui() -> gr.Blocks:
         job = [prompt, negative_prompt, width, height, steps, sampler, cfg, seed, size, count]
         for start in (submit.click, prompt.submit, negative_prompt.submit):
             start(generate, [checkpoint, *job, *inputs[1:]], [gallery, infotext, note], api_name=False)
+        fields = [(prompt, "Prompt"), (negative_prompt, "Negative prompt"), *(f for s in runner.scripts for f in s.infotext_fields or ())]
+        read.click(lambda text: paste(text, fields), prompt, [field for field, _ in fields], api_name=False)
         interrupt.click(shared.state.interrupt, api_name=False)
     with gr.Blocks():
         scripts.scripts_img2img.setup_ui()          # the API's: there is no such tab

@@ -5,6 +5,7 @@ from modules import script_callbacks, scripts
 from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run
 from lib_mixdiff.host.sampling import step_done
+from lib_mixdiff.host.travel import carry, carry_in_file, left_out, pasted
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
 
@@ -17,11 +18,13 @@ class Script(scripts.Script):
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img):
-        with gr.Accordion("mixdiff", open=False, elem_id=self.elem_id("mixdiff")):
+        with gr.Accordion("mixdiff", open=False, elem_id=self.elem_id("mixdiff")) as accordion:
             enabled = gr.Checkbox(False, label="Enable", elem_id=self.elem_id("mixdiff_enabled"))
             gr.HTML(f'<div class="mixdiff-editor" data-tab="{"img2img" if is_img2img else "txt2img"}"></div>')
+            note = gr.HTML("", elem_id=self.elem_id("mixdiff_left_out"), elem_classes="mixdiff-left-out")
             plan = gr.Textbox("", label="Plan (JSON)", lines=4, max_lines=30, placeholder=PLACEHOLDER, elem_id=self.elem_id("mixdiff_plan"))
-        self.infotext_fields = [(enabled, lambda found: "mixdiff" in found), (plan, "mixdiff")]
+        self.infotext_fields = [(enabled, lambda found: "mixdiff" in found), (plan, "mixdiff"), (note, left_out),
+                                (accordion, lambda found: gr.Accordion.update(open=True) if left_out(found) else None)]
         self.paste_field_names = ["mixdiff"]
         return [enabled, plan]
 
@@ -35,6 +38,9 @@ class Script(scripts.Script):
         if (run := Run.of(p)) is not None:
             run.before_sampling(p, x, noise, c)
 
+    def postprocess(self, p, processed, *args):
+        carry(processed.images)
+
 
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
@@ -46,5 +52,7 @@ def on_cfg_denoised(params):
 
 
 script_callbacks.on_app_started(lambda demo, app: add_routes(app))
+script_callbacks.on_before_image_saved(carry_in_file)
+script_callbacks.on_infotext_pasted(pasted)
 script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
 script_callbacks.on_cfg_denoised(on_cfg_denoised)

@@ -38,7 +38,8 @@ CONTRACT = [
     ("scripts.py", "Script.title", "self"), ("scripts.py", "Script.show", "self is_img2img"), ("scripts.py", "Script.ui", "self is_img2img"),
     ("scripts.py", "Script.process", "self p *args"), ("scripts.py", "Script.process_batch", "self p *args **kwargs"),
     ("scripts.py", "Script.process_before_every_sampling", "self p *args **kwargs"),
-    ("scripts.py", "Script.elem_id", "self item_id"),
+    ("infotext_utils.py", "parse_generation_parameters", "x skip_fields"),
+    ("scripts.py", "Script.postprocess", "self p processed *args"), ("scripts.py", "Script.elem_id", "self item_id"),
 ]
 
 

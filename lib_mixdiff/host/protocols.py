@@ -63,3 +63,9 @@ class Job(Protocol):
 class Conds(Protocol):
     """modules.prompt_parser.MulticondLearnedConditioning: for each prompt its `AND` parts, each with `weight` and `schedules`."""
     batch: list[list[Any]]
+
+
+class Saved(Protocol):
+    """modules.script_callbacks.ImageSaveParams: a picture about to be saved."""
+    filename: str
+    pnginfo: dict[str, Any]     # the texts of its file; the infotext is under "parameters"

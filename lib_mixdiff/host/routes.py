@@ -1,4 +1,4 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check and assets."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, assets, read and presets."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,15 +13,18 @@ from starlette.concurrency import run_in_threadpool
 
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
+from lib_mixdiff.host import shelf
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder
+from lib_mixdiff.host.travel import read
 from lib_mixdiff.plan import VERSION, Plan, schema
 
 
 def add_routes(app: FastAPI) -> None:
     """For `on_app_started`. All ask for the same login as the host's own routes and its page."""
     for method, name, answer in (("GET", "schema", _schema), ("GET", "version", _version), ("POST", "check", _check),
-                                 ("PUT", "assets", _assets)):
+                                 ("PUT", "assets", _assets), ("POST", "read", _read), ("GET", "presets", _presets),
+                                 *((method, "presets/{name}", _preset) for method in shelf.OF_ONE)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
@@ -42,17 +45,22 @@ async def _check(request: Request) -> dict[str, Any]:
 
 async def _assets(request: Request) -> dict[str, Any]:
     """The bytes of an image to the name by which plans call it."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > assets.LARGEST:
-            break
-    digest, (width, height) = await run_in_threadpool(assets.store, folder(), bytes(data))
+    digest, (width, height) = await run_in_threadpool(assets.store, folder(), await _bytes(request))
     return {"sha256": digest, "width": width, "height": height}
 
 
+async def _read(request: Request) -> dict[str, Any]:
+    """The bytes of a picture, of a plan or preset in JSON, or of an infotext to what is understood of the plan in it."""
+    if (sent := request.headers.get("content-type", "")) != "application/octet-stream":     # so that no other site's page can send it
+        raise PlanError("body", sent, "send the file's bytes as application/octet-stream", "{value} is not read")
+    if len(data := await _bytes(request)) > assets.LARGEST:
+        raise PlanError("body", len(data), f"send a file of at most {assets.LARGEST >> 20} MB", "these {value} bytes are too many")
+    return await run_in_threadpool(read, data)
+
+
 def _route(answer: Callable) -> Callable:
-    """What is wrong is said as for a job: status 422, the sentence in `errors`; here with its parts, too."""
+    """What is wrong is said as for a job: status 422 (of a preset's name also 404 and 409), the sentence in `errors`; here with its
+    parts, too."""
     async def route(request: Request) -> JSONResponse:
         await _authorised(request)
         try:
@@ -60,10 +68,29 @@ def _route(answer: Callable) -> Callable:
         except PlanError as error:
             described = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error), "field": error.field,
                          "value": shown(error.value), "remedy": error.remedy}
-            return JSONResponse(described, status_code=422)
+            return JSONResponse(described, status_code=error.status_code)
 
     route.__annotations__ = {"request": Request}    # FastAPI reads them, and not as text
     return route
+
+
+async def _presets(request: Request) -> dict[str, Any]:
+    return await run_in_threadpool(shelf.listed)
+
+
+async def _preset(request: Request) -> Any:
+    body = await _json(request) if request.method in ("PUT", "PATCH") else {}
+    return await run_in_threadpool(shelf.OF_ONE[request.method], request.path_params["name"], body)
+
+
+async def _bytes(request: Request) -> bytes:
+    """The body, or so much of it that it is seen to be too large."""
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > assets.LARGEST:
+            break
+    return bytes(data)
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -25,8 +25,8 @@ def read_line(line: str) -> dict[str, str]:
     return found
 
 
-def parse_generation_parameters(x: str) -> dict[str, str]:
-    """Prompt, negative prompt and parameters of an infotext; "Size: 64x128" becomes Size-1 and Size-2."""
+def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) -> dict[str, str]:
+    """Prompt, negative prompt and parameters of an infotext, without those to be skipped; "Size: 64x128" becomes Size-1 and Size-2."""
     *lines, last = x.strip().split("\n")
     parameters = read_line(last)
     if len(parameters) < 3:             # then it is the end of the prompt
@@ -36,4 +36,5 @@ def parse_generation_parameters(x: str) -> dict[str, str]:
         if size := re.fullmatch(r"(\d+)x(\d+)", value):
             parameters.update({f"{key}-1": size[1], f"{key}-2": size[2]})
             del parameters[key]
-    return {"Clip skip": "1", **parameters, "Prompt": prompt.strip(), "Negative prompt": "".join(negative).strip()}
+    found = {"Clip skip": "1", **parameters, "Prompt": prompt.strip(), "Negative prompt": "".join(negative).strip()}
+    return {key: value for key, value in found.items() if key not in (skip_fields or ())}

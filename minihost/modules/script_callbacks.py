@@ -47,3 +47,5 @@ on_app_started, app_started_callback = _kind("app_started")                    #
 on_cfg_denoiser, cfg_denoiser_callback = _kind("cfg_denoiser")
 on_cfg_denoised, cfg_denoised_callback = _kind("cfg_denoised")
 on_cfg_after_cfg, cfg_after_cfg_callback = _kind("cfg_after_cfg")
+on_before_image_saved, before_image_saved_callback = _kind("before_image_saved")    # never called: minihost saves no files
+on_infotext_pasted, infotext_pasted_callback = _kind("infotext_pasted")             # (infotext, its parameters, which may be changed)
