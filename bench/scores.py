@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
 
 from bench.detector import Detection
 
@@ -44,3 +46,21 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bootstrap(statistic: Callable[..., np.ndarray], *columns: np.ndarray, draws: int = 2000) -> tuple[float, float, float]:
+    """A statistic of columns (pictures,) and its 95 % interval over pictures drawn again, the same of all columns; percentiles of
+    Efron 1979's bootstrap. `statistic` takes the columns as (..., pictures) and works along the last axis."""
+    if len({len(column) for column in columns}) != 1 or not len(columns[0]):
+        raise ValueError(f"columns of {[len(column) for column in columns]} values: as many in each are needed, one at least")
+    picked = np.random.default_rng(0).integers(0, len(columns[0]), (draws, len(columns[0])))
+    low, high = np.percentile(statistic(*(column[picked] for column in columns)), [2.5, 97.5])
+    return float(statistic(*columns)), float(low), float(high)
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    return values.mean(-1)
+
+
+def ratio_of_means(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return above.mean(-1) / below.mean(-1)

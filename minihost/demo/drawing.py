@@ -1,0 +1,35 @@
+"""Pictures of the embedded host, and what a detector says of them."""
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from bench.detector import Detection
+from minihost.client import Host
+
+
+def draw(on: Host, prompt: str, seed: int, plan: dict | None = None, width: int = 128, height: int = 128) -> np.ndarray:
+    """(height, width, 3) uint8; the program ends with the host's sentence where it refuses the job."""
+    answer = on.txt2img(plan, prompt=prompt, seed=seed, width=width, height=height, steps=20, cfg_scale=5, sampler_name="Euler")
+    if answer.status != 200:
+        raise SystemExit(f"the embedded host refused the job: {answer.error}")
+    return answer.pictures[0]
+
+
+def encoded(picture: np.ndarray) -> str:
+    """As an image of a plan: base64 of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def seen(found: Detection) -> str:
+    return "seen: " + (", ".join(t.name or "something" for t in found.things) or "nothing")
+
+
+def of(hits: Sequence[bool], what: str) -> str:
+    return f"{sum(hits)} of {len(hits)} {what}"
