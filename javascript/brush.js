@@ -95,7 +95,7 @@ class MixdiffBrush {
             context.fillStyle = "#fff";
             context.fillRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
         }
-        const color = editor.schema.color(layer ? layer.index : (editor.plan.regions || []).length);
+        const color = editor.color(layer || {list: "regions", index: (editor.plan.regions || []).length});
         this.rgb = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
         const static_ = layer && this.stage.masks.querySelector(`[data-of="${layer.list} ${layer.index}"]`);
         if (static_) static_.hidden = true;

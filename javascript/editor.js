@@ -84,6 +84,11 @@ class MixdiffEditor {
         return this.layers[this.selected];
     }
 
+    // Guides go on where the regions' colours end.
+    color({list, index}) {
+        return this.schema.color(list === "guides" ? (this.plan.regions || []).length + index : index);
+    }
+
     read() {
         this.written = this.text.value;
         try {

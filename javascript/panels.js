@@ -52,7 +52,7 @@ class MixdiffPanels {
 
     card(layer) {
         const {record, always} = MixdiffPanels.LISTS[layer.list], card = MixdiffPage.element("fieldset", "mixdiff-panel", this.cards);
-        card.style.setProperty("--color", this.editor.schema.color(layer.index));
+        card.style.setProperty("--color", this.editor.color(layer));
         MixdiffPage.element("legend", "", card);
         for (const kind of ["focusin", "pointerdown"]) card.addEventListener(kind, () => this.editor.select([...this.cards.children].indexOf(card), false));
         return [...this.part(card, "mixdiff-head", record, MixdiffPanels.HEAD, layer), ...this.part(card, "mixdiff-always", record, always, layer)];
@@ -81,7 +81,8 @@ class MixdiffPanels {
     }
 
     focus() {
-        this.cards.children[this.editor.selected]?.querySelector("textarea, [data-key=name]").focus();
+        const card = this.cards.children[this.editor.selected];
+        (card?.querySelector("textarea") || card?.querySelector("[data-key=name]"))?.focus();
     }
 
     // The tokens of each region's prompts, as the page's own counter shows them.

@@ -51,7 +51,7 @@ class MixdiffStage {
 
     fill(box, layer) {
         const {list, index, item} = layer, guide = list === "guides", words = this.words(layer);
-        box.style.setProperty("--color", this.editor.schema.color(index));
+        box.style.setProperty("--color", this.editor.color(layer));
         box.setAttribute("aria-label", `${guide ? "Guide" : "Region"} ${index + 1}: ${words}`);
         box.classList.toggle("guide", guide);
         box.classList.toggle("masked", Boolean(item.mask));
@@ -85,9 +85,10 @@ class MixdiffStage {
         const wanted = JSON.stringify(masked.map(({list, index, item}) => [list, index, item.mask]));
         if (wanted === this.shownMasks) return;
         this.shownMasks = wanted;
-        this.masks.replaceChildren(...masked.map(({list, index, item}) => {
+        this.masks.replaceChildren(...masked.map((layer) => {
+            const {list, index, item} = layer;
             const mask = MixdiffPage.element("div", "mixdiff-mask", null, {"data-of": `${list} ${index}`});
-            mask.style.setProperty("--color", this.editor.schema.color(index));
+            mask.style.setProperty("--color", this.editor.color(layer));
             mask.style.setProperty("--mask", `url("${this.editor.pictures.url(item.mask)}")`);
             return mask;
         }));
