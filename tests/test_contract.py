@@ -29,6 +29,8 @@ CONTRACT = [
     ("prompt_parser.py", "MulticondLearnedConditioning.__init__", "self shape batch"),
     ("prompt_parser.py", "reconstruct_cond_batch", "c current_step"),
     ("prompt_parser.py", "reconstruct_multicond_batch", "c current_step"),
+    ("prompt_parser.py", "get_learned_conditioning_prompt_schedules", "prompts base_steps hires_steps use_old_scheduling"),
+    ("sd_hijack.py", "StableDiffusionModelHijack.get_prompt_lengths", "self text"),
     ("devices.py", "autocast", "disable"),
     ("sd_samplers_common.py", "images_tensor_to_samples", "image approximation model"),
     ("sd_samplers_common.py", "store_latent", "decoded"), ("rng.py", "ImageRNG.next", "self"),

@@ -1,12 +1,16 @@
 """Our routes ask for the logins that the host asks for: --api-auth, or that of its page."""
 from __future__ import annotations
 
+import base64
 import sys
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from PIL import Image
+
+from tests.test_masks import encoded
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,7 +37,7 @@ def client(monkeypatch):
 def statuses(client, **login) -> set[int]:
     return {client.request(method, f"/mixdiff/v1/{name}", **body, **login).status_code
             for method, name, body in (("GET", "schema", {}), ("GET", "version", {}), ("POST", "check", {"json": {}}),
-                                       ("PUT", "assets", {"content": b"no image"}), ("POST", "read", {"content": b"no plan"}),
+                                       ("POST", "preview", {"json": {}}), ("PUT", "assets", {"content": b"no image"}), ("POST", "read", {"content": b"no plan"}),
                                        ("GET", "presets", {}), ("GET", "presets/con", {}), ("PUT", "presets/con", {"json": {}}),
                                        ("PATCH", "presets/con", {"json": {}}), ("DELETE", "presets/con", {}))}
 
@@ -58,3 +62,19 @@ def test_the_pages_login(client):
     assert statuses(client(tokens={"t": "painter"}), cookies={"access-token": "t"}) == {200, 422}
     assert statuses(client("a:b", tokens={"t": "painter"}), cookies={"access-token": "wrong"}) == {401}
     assert statuses(client("a:b", tokens={"t": "painter"}), auth=("a", "b")) == {200, 422}
+
+
+def test_a_stored_image_is_shown_to_those_who_are_in(client, monkeypatch, tmp_path):
+    from modules import shared
+
+    from lib_mixdiff import assets
+    monkeypatch.setattr(shared, "data_path", str(tmp_path))
+    data = base64.b64decode(encoded(Image.new("L", (8, 8))))
+    digest = assets.store(tmp_path / "mixdiff" / "assets", data)[0].partition(":")[2]
+    (tmp_path / "mixdiff" / "secret").write_text("secret")
+    page, others = client("a:b"), client("a:b")
+    answer = page.get(f"/mixdiff/v1/assets/{digest}", auth=("a", "b"))
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, data, "image/png")
+    assert others.get(f"/mixdiff/v1/assets/{digest}").status_code == 401
+    for name in ("0" * 64, "..%2Fsecret", "%2E%2E%2Fsecret", "../secret", digest + "%00", digest[:-1], "%2Fetc%2Fpasswd", digest + "%0A"):
+        assert page.get(f"/mixdiff/v1/assets/{name}", auth=("a", "b")).status_code in (404, 405), name

@@ -1,12 +1,11 @@
 """Prompts of regions, encoded by the host's own parser and text encoder."""
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from modules import devices, prompt_parser, shared
+from modules import devices, prompt_parser, sd_hijack, shared
 
 from lib_mixdiff.conds import Cond, take, tokens
 from lib_mixdiff.host.job import evaluations
@@ -69,13 +68,11 @@ def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) ->
 @contextmanager
 def _unseen() -> Iterator[None]:
     """The text encoder notes for the infotext which embeddings it met, at every encoding: the job's own only."""
-    hijack = getattr(sys.modules.get("modules.sd_hijack"), "model_hijack", None)        # the embedded host has none
-    met = None if hijack is None else dict(hijack.extra_generation_params)
+    met = dict(sd_hijack.model_hijack.extra_generation_params)
     try:
         yield
     finally:
-        if hijack is not None:
-            hijack.extra_generation_params = met
+        sd_hijack.model_hijack.extra_generation_params = met
 
 
 def _without_comments(text: str) -> str:

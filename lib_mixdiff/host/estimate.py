@@ -51,6 +51,17 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
     first = job.steps
     if job.init_images is not None and not getattr(shared.opts, "img2img_fix_steps", False):    # as setup_img2img_steps counts
         first = int(min(job.denoising_strength, 0.999) * job.steps) + 1
+    canvases = canvases_of(job)
+    passes = [_pass(plan, job, canvases[0], job.sampler_name, job.prompt, first)]
+    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_prompt or job.prompt,
+                     job.hr_second_pass_steps or job.steps) for canvas in canvases[1:]]
+    cells = sum(p["work"] * p["plain_cells"] for p in passes)
+    return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
+            "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
+
+
+def canvases_of(job: SimpleNamespace) -> list[Canvas]:
+    """What each pass of a job draws on."""
     canvases = [Canvas(job.height // CELL_PX, job.width // CELL_PX)]
     if job.enable_hr and job.init_images is None:
         scale = max(job.hr_resize_x / job.width, job.hr_resize_y / job.height) or job.hr_scale
@@ -58,12 +69,7 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
         cut = [n - wanted // CELL_PX if wanted else 0 for n, wanted in zip(whole, (job.hr_resize_x, job.hr_resize_y))]
         canvases = [replace(canvases[0], view=view_before_cut((cut[0], cut[1]), whole)),
                     Canvas(whole[1] - cut[1], whole[0] - cut[0], scale=scale)]
-    passes = [_pass(plan, job, canvases[0], job.sampler_name, job.prompt, first)]
-    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_prompt or job.prompt,
-                     job.hr_second_pass_steps or job.steps) for canvas in canvases[1:]]
-    cells = sum(p["work"] * p["plain_cells"] for p in passes)
-    return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
-            "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
+    return canvases
 
 
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, prompt: str, steps: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Images of plans, kept under the WebUI's data path."""
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from modules import shared
@@ -8,6 +9,8 @@ from PIL import Image
 
 from lib_mixdiff import assets
 from lib_mixdiff.errors import PlanError
+
+STARTS = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg"}       # of what `store` takes; else it is WEBP
 
 
 def folder() -> Path:
@@ -17,6 +20,15 @@ def folder() -> Path:
 def opened(image: str) -> Image.Image:
     """PlanError if it is not here, or is none."""
     return assets.opened(image, folder())
+
+
+def kept(digest: str) -> tuple[bytes, str] | None:
+    """The bytes and the media type of the image with this SHA-256, 64 hex digits; None where there is none, or it is no digest."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", digest) or not (file := folder() / digest.lower()).is_file():
+        return None
+    data = file.read_bytes()
+    kind = next((kind for start, kind in STARTS.items() if data.startswith(start)), "image/webp")
+    return data, kind
 
 
 def by_hash(image: str) -> str:

@@ -1,12 +1,13 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check, assets, read and presets."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read and presets."""
 from __future__ import annotations
 
 from collections.abc import Callable
 from secrets import compare_digest
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBasic
 from modules import shared
 from starlette.concurrency import run_in_threadpool
@@ -15,21 +16,26 @@ from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
 from lib_mixdiff.host import shelf
 from lib_mixdiff.host.estimate import estimate, job_of
-from lib_mixdiff.host.images import folder
+from lib_mixdiff.host.images import folder, kept
+from lib_mixdiff.host.preview import preview
+from lib_mixdiff.host.prompts import lengths
 from lib_mixdiff.host.travel import read
+from lib_mixdiff.influence import COLORS
 from lib_mixdiff.plan import VERSION, Plan, schema
 
 
 def add_routes(app: FastAPI) -> None:
     """For `on_app_started`. All ask for the same login as the host's own routes and its page."""
     for method, name, answer in (("GET", "schema", _schema), ("GET", "version", _version), ("POST", "check", _check),
-                                 ("PUT", "assets", _assets), ("POST", "read", _read), ("GET", "presets", _presets),
+                                 ("POST", "preview", _preview), ("PUT", "assets", _assets), ("GET", "assets/{digest}", _asset),
+                                 ("POST", "read", _read), ("GET", "presets", _presets),
                                  *((method, "presets/{name}", _preset) for method in shelf.OF_ONE)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
 async def _schema(request: Request) -> dict[str, Any]:
-    return schema()
+    """JSON Schema, and how regions are coloured, by their index."""
+    return schema() | {"x-colors": COLORS}
 
 
 async def _version(request: Request) -> dict[str, Any]:
@@ -37,16 +43,30 @@ async def _version(request: Request) -> dict[str, Any]:
 
 
 async def _check(request: Request) -> dict[str, Any]:
-    """{"plan": PLAN, "job": fields of a txt2img or img2img request} to the normalised plan and its cost."""
-    body = await _json(request)
-    plan, job = Plan.from_dict(body.get("plan", {})), job_of(body.get("job") or {})
-    return {"plan": plan.to_dict(), "cost": await run_in_threadpool(estimate, plan, job)}
+    """{"plan": PLAN, "job": fields of a txt2img or img2img request} to the normalised plan, its cost, and the tokens
+    of its regions' prompts."""
+    plan, job = await _plan_and_job(request)
+    return {"plan": plan.to_dict(), "cost": await run_in_threadpool(estimate, plan, job),
+            "tokens": await run_in_threadpool(lengths, plan, job.steps)}
+
+
+async def _preview(request: Request) -> Response:
+    """What `check` takes to a PNG of the regions' influence."""
+    return Response(await run_in_threadpool(preview, *await _plan_and_job(request)), media_type="image/png")
 
 
 async def _assets(request: Request) -> dict[str, Any]:
     """The bytes of an image to the name by which plans call it."""
     digest, (width, height) = await run_in_threadpool(assets.store, folder(), await _bytes(request))
     return {"sha256": digest, "width": width, "height": height}
+
+
+async def _asset(request: Request) -> Response:
+    """An image that was stored, as it came."""
+    if (found := await run_in_threadpool(kept, request.path_params["digest"])) is None:
+        raise HTTPException(404, "there is no such image here")
+    return Response(found[0], media_type=found[1],
+                    headers={"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"})
 
 
 async def _read(request: Request) -> dict[str, Any]:
@@ -61,10 +81,11 @@ async def _read(request: Request) -> dict[str, Any]:
 def _route(answer: Callable) -> Callable:
     """What is wrong is said as for a job: status 422 (of a preset's name also 404 and 409), the sentence in `errors`; here with its
     parts, too."""
-    async def route(request: Request) -> JSONResponse:
+    async def route(request: Request) -> Response:
         await _authorised(request)
         try:
-            return JSONResponse(await answer(request))
+            found = await answer(request)
+            return found if isinstance(found, Response) else JSONResponse(found)
         except PlanError as error:
             described = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error), "field": error.field,
                          "value": shown(error.value), "remedy": error.remedy}
@@ -91,6 +112,11 @@ async def _bytes(request: Request) -> bytes:
         if len(data) > assets.LARGEST:
             break
     return bytes(data)
+
+
+async def _plan_and_job(request: Request) -> tuple[Plan, SimpleNamespace]:
+    body = await _json(request)
+    return Plan.from_dict(body.get("plan", {})), job_of(body.get("job") or {})
 
 
 async def _json(request: Request) -> dict[str, Any]:

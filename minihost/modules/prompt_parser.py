@@ -69,12 +69,16 @@ def prompt_schedule(prompt: str, base_steps: int, hires_steps: int | None = None
     return [[last, text_at(last)] for last in sorted(changes) if last >= 1]
 
 
+def get_learned_conditioning_prompt_schedules(prompts: Sequence[str], base_steps: int, hires_steps: int | None = None,
+                                              use_old_scheduling: bool = False) -> list[list[list]]:
+    return [prompt_schedule(prompt, base_steps, hires_steps) for prompt in prompts]
+
+
 def get_learned_conditioning(model: Any, prompts: Sequence[str], steps: int, hires_steps: int | None = None,
                              use_old_scheduling: bool = False) -> list[list[ScheduledPromptConditioning]]:
     """Each prompt's schedule with the text encoder's output (tokens, c) in the text's place."""
     learned = []
-    for prompt in prompts:
-        schedule = prompt_schedule(prompt, steps, hires_steps)
+    for schedule in get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling):
         conds = model.get_learned_conditioning(SdConditioning([text for _, text in schedule], copy_from=prompts))
         learned.append([ScheduledPromptConditioning(last, cond) for (last, _), cond in zip(schedule, conds)])
     return learned

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 
 import pytest
 import requests
+from PIL import Image
 
 from lib_mixdiff import __version__
+from lib_mixdiff.influence import rgb
 from tests.bad_plans import BAD_PLANS
 from tests.host.jobs import LAWFUL, LEFT_RIGHT, picture
 
@@ -79,3 +82,30 @@ def test_an_image_is_kept_under_its_hash(ask):
 def test_what_is_no_image_is_not_kept(ask, data):
     status, found = ask("PUT", "assets", data=data)
     assert status == 422 and "PNG" in found["errors"]
+
+
+def test_a_stored_image_comes_back(host, ask):
+    data = base64.b64decode(picture(64, 96))
+    name = ask("PUT", "assets", data=data)[1]["sha256"].partition(":")[2]
+    answer = requests.get(f"{host.url}/mixdiff/v1/assets/{name}", timeout=60)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, data, "image/png")
+    assert requests.get(f"{host.url}/mixdiff/v1/assets/{'0' * 64}", timeout=60).status_code == 404
+
+
+def test_the_influence_of_regions_is_a_picture_at_latent_resolution(host, ask):
+    answer = requests.post(f"{host.url}/mixdiff/v1/preview", timeout=60, json={"plan": LEFT_RIGHT, "job": {"width": 128, "height": 64}})
+    image = Image.open(io.BytesIO(answer.content))
+    assert (answer.status_code, answer.headers["content-type"], image.size) == (200, "image/png", (16, 8))
+    left, right = (tuple(rgb(color).astype(int)) for color in ask("GET", "schema")[1]["x-colors"][:2])
+    assert image.getpixel((0, 4)) == left and image.getpixel((15, 4)) == right
+    status, found = ask("POST", "preview", json={"plan": {"regions": [{"weight": -1}]}})
+    assert status == 422 and found["field"] == "regions[0].weight"
+    assert ask("POST", "preview", json={"plan": LEFT_RIGHT, "job": {"tiling": True}})[0] == 422
+
+
+def test_the_tokens_of_a_regions_prompts(ask):
+    long = "a red circle " * 30
+    plan = {"regions": [{"prompt": "a red circle", "negative_prompt": ""}, {"prompt": f"[{long}:a cross:0.5] AND a cross"}, {}]}
+    status, found = ask("POST", "check", json={"plan": plan})
+    assert status == 200 and found["tokens"] == [{"prompt": [3, 75], "negative_prompt": [0, 75]},
+                                                 {"prompt": [90, 150], "negative_prompt": None}, {"prompt": None, "negative_prompt": None}]

@@ -1,0 +1,35 @@
+"""The page of an embedded host in Chromium, its accordion open."""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from minihost.client import served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+
+
+@contextmanager
+def opened(width: int = 1280, height: int = 1100) -> Iterator[Any]:
+    """A playwright Page whose `host` is the host; RuntimeError where no Chromium is found."""
+    from playwright.sync_api import sync_playwright
+    if CHROMIUM is None:
+        raise RuntimeError("this needs Chromium (Debian's package chromium), and none was found")
+    with served() as host, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.host = host
+        show(page)
+        yield page
+        browser.close()
+
+
+def show(page: Any, theme: str = "light") -> None:
+    page.goto(f"{page.host.url}/?__theme={theme}")
+    page.wait_for_selector("#txt2img_generate")
+    page.get_by_text("mixdiff", exact=True).first.click()
+    page.locator(".mixdiff-stage").first.wait_for(state="visible")

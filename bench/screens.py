@@ -1,0 +1,52 @@
+"""The editor as it looks, light, dark and narrow, into docs/: `python -m bench.screens`."""
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import requests
+from PIL import Image, ImageDraw, ImageFilter
+
+from bench.browser import opened, show
+
+DOCS = Path(__file__).parent.parent / "docs"
+SCREENS = {"light": ("light", 1600), "dark": ("dark", 1600), "narrow": ("light", 700)}
+COLORS = 96         # of a file: below 150 kB
+
+
+def stored(page: Any, image: Image.Image) -> str:
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return requests.put(f"{page.host.url}/mixdiff/v1/assets", data=data.getvalue(), timeout=60).json()["sha256"]
+
+
+def plan(page: Any) -> dict:
+    """Three regions, one of them painted, and a guide."""
+    mask, guide = Image.new("L", (128, 128)), Image.new("RGB", (64, 64), (120, 160, 150))
+    ImageDraw.Draw(mask).line([(14, 100), (40, 84), (70, 104), (112, 92)], "white", 26, "curve")
+    ImageDraw.Draw(guide).rectangle((18, 18, 46, 46), (240, 150, 40))
+    return {"regions": [{"box": [0, 0, 0.5625, 0.625], "prompt": "a red circle on a teal background"},
+                        {"box": [0.4375, 0, 1, 0.625], "prompt": "a blue cross on a teal background",
+                         "negative_prompt": "a circle", "seed": 7},
+                        {"mask": stored(page, mask.filter(ImageFilter.GaussianBlur(3))), "name": "shore", "prompt": "a brown background"}],
+            "guides": [{"name": "square", "image": stored(page, guide),
+                        "box": [0.625, 0.4375, 0.9375, 0.75], "strength": 0.4}]}
+
+
+def main() -> None:
+    with opened() as page:
+        for name, (theme, width) in SCREENS.items():
+            page.set_viewport_size({"width": width, "height": 1300})
+            show(page, theme)
+            page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps(plan(page), indent=1))
+            page.locator(".mixdiff-box").nth(1).focus()
+            page.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('U-Net calls')")
+            page.wait_for_timeout(500)
+            shot = Image.open(io.BytesIO(page.locator(".mixdiff-editor").first.screenshot()))
+            shot.convert("RGB").quantize(COLORS).save(DOCS / f"editor-{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

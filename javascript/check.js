@@ -1,0 +1,41 @@
+// What the server says of the plan as it is edited: what is wrong, what it costs, its prompts' tokens, its influence.
+
+class MixdiffCheck {
+    static WAIT_MS = 300;
+
+    constructor(editor, job) {
+        this.editor = editor;
+        this.job = job;
+    }
+
+    post(route) {
+        return fetch(`mixdiff/v1/${route}`, {method: "POST", headers: {"Content-Type": "application/json"},
+            body: JSON.stringify({plan: this.editor.plan, job: this.job.fields})});
+    }
+
+    cancel() {
+        clearTimeout(this.waiting);
+    }
+
+    soon() {
+        this.cancel();
+        if (this.editor.awake) this.waiting = setTimeout(() => this.now(), MixdiffCheck.WAIT_MS);
+    }
+
+    async now() {
+        const {editor} = this, asked = editor.written;
+        try {
+            const answer = await this.post("check"), found = await answer.json();
+            if (asked !== editor.written || !editor.awake) return;
+            editor.panels.mark(answer.ok ? "" : found.field || "");
+            if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
+            else if (!editor.layers.length) editor.say("Drag on the canvas to draw a region, or take a template.");
+            else editor.say(`${found.cost.calls} U-Net calls, ${found.cost.work.toFixed(2)} times the work of the plain job.`);
+            if (!answer.ok) return;
+            editor.panels.count(found.tokens);
+            await editor.heat.draw(asked);
+        } catch (error) {
+            editor.say(`The plan could not be checked: ${error.message}`, true);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// One field of the plan, as the schema describes it. Empty, or at its default, it is not in the plan.
+
+class MixdiffField {
+    // `of` returns the region, the guide or the base of a plan; `path` leads from there.
+    constructor(editor, parent, {record, path, title, otherwise, rows, of}) {
+        Object.assign(this, {editor, path, of, typing: false});
+        const {element, labelled, select} = MixdiffPage;
+        this.described = editor.schema.field(record, path[path.length - 1]);
+        const {type, minimum, maximum, default: usual, description} = this.described, attributes = {"data-key": path[0], ...description && {title: description}};
+        if (this.described.enum) this.control = select([...path.length > 1 ? [["", "always"]] : [], ...this.described.enum.map((name) => [name, name])], attributes);
+        else if (type === "boolean") this.control = element("input", "", null, {type: "checkbox", ...attributes});
+        else if (rows) this.control = element("textarea", "", null, {rows, ...attributes});
+        else if (type === "string") this.control = element("input", "", null, {type: "text", ...attributes});
+        else this.control = element("input", "", null, {type: "number", min: minimum, ...maximum !== undefined && {max: maximum}, step: type === "integer" ? 1 : "any", ...attributes});
+        if (otherwise || (usual !== null && usual !== undefined)) this.control.placeholder = otherwise || usual;
+        this.label = labelled(title, this.control, parent, `mixdiff-field ${rows ? "mixdiff-wide" : type === "boolean" ? "mixdiff-check" : ""}`);
+        this.control.addEventListener(this.described.enum || type === "boolean" ? "change" : "input", () => this.write());
+        this.control.addEventListener("blur", () => { this.typing = false; });
+        this.fill();
+    }
+
+    get value() {
+        return this.path.reduce((item, key) => item?.[key], this.of(this.editor.plan));
+    }
+
+    fill() {
+        const {control, described, path} = this, value = this.value ?? described.default;
+        if (path.length > 1 && !described.enum) this.label.hidden = !this.of(this.editor.plan)?.[path[0]];
+        if (control === document.activeElement && control.matches("textarea, [type=text], [type=number]")) return;
+        if (described.type === "boolean") control.checked = value;
+        else if (described.enum) control.value = path.length > 1 ? this.of(this.editor.plan)?.[path[0]] ? value : "" : value;
+        else control.value = this.value ?? "";
+    }
+
+    write() {
+        const {control, described, path} = this, [first, ...rest] = path, text = control.value;
+        let value = described.type === "boolean" ? control.checked : text === "" ? undefined : control.type === "number" ? Number(text) : text;
+        if (described.default !== null && value === described.default && (described.enum || described.type === "boolean")) value = undefined;
+        this.editor.edit((plan) => {
+            const item = this.of(plan, true);
+            if (described.enum && rest.length) {                        // another unit: the numbers meant the old one's
+                if (text) item[first] = {[rest[0]]: text};
+                else delete item[first];
+                return;
+            }
+            const home = rest.length ? item[first] = item[first] || {} : item;
+            if (value === undefined) delete home[path[path.length - 1]];
+            else home[path[path.length - 1]] = value;
+        }, this.typing);
+        this.typing = !described.enum && described.type !== "boolean";
+    }
+}
+
+// The box in px of the first pass.
+class MixdiffBoxFields {
+    static TITLES = ["X", "Y", "Width", "Height"];
+
+    constructor(editor, parent, layer) {
+        Object.assign(this, {editor, layer});
+        this.controls = MixdiffBoxFields.TITLES.map((title, i) => {
+            const control = MixdiffPage.element("input", "", null, {type: "number", min: 0, step: editor.schema.cellPx, "data-key": "box", title: "px"});
+            MixdiffPage.labelled(title, control, parent, "mixdiff-field");
+            control.addEventListener("change", () => control.value !== "" && this.write(i, Number(control.value)));
+            return control;
+        });
+        this.fill();
+    }
+
+    get box() {
+        const layer = this.editor.layers.find(({list, index}) => list === this.layer.list && index === this.layer.index);
+        return layer && this.editor.stage.box(layer);
+    }
+
+    fill() {
+        const {size} = this.editor.job, {box} = this;
+        if (!box) return;
+        [box[0], box[1], box[2] - box[0], box[3] - box[1]].forEach((value, i) => {
+            const control = this.controls[i];
+            if (control !== document.activeElement) control.value = Number((value * size[i % 2]).toFixed(2));
+        });
+    }
+
+    write(i, px) {
+        const value = px / this.editor.job.size[i % 2], [left, top, right, bottom] = this.box, cell = this.editor.actions.grid.cell;
+        const by = i < 2 ? [value - left, value - top][i] : value;
+        const box = [[left + by, top, right + by, bottom], [left, top + by, right, bottom + by],
+            [left, top, left + Math.max(by, cell[0]), bottom], [left, top, right, top + Math.max(by, cell[1])]][i];
+        this.editor.actions.change(this.layer, (item) => { item.box = box.map(MixdiffGrid.fraction); });
+    }
+}

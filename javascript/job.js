@@ -1,0 +1,45 @@
+// The job that the tab's own fields describe.
+
+class MixdiffJob {
+    constructor(tab) {
+        this.tab = tab;
+        this.known = [1, 1];
+    }
+
+    input(id) {
+        return document.querySelector(`#${this.tab}_${id} input`);
+    }
+
+    number(id) {
+        return Number(this.input(id)?.value) || undefined;
+    }
+
+    get hires() {
+        return this.tab === "txt2img" && Boolean(document.querySelector("#txt2img_hr-checkbox input")?.checked);
+    }
+
+    // Width and height in px of the first pass; what they were while one of them is being typed.
+    get size() {
+        const size = [this.number("width"), this.number("height")];
+        if (size[0] && size[1]) this.known = size;
+        return this.known;
+    }
+
+    // Width / height of the picture: a hires pass that is given both cuts what is too much.
+    get aspect() {
+        const [width, height] = this.hires && this.number("hr_resize_x") && this.number("hr_resize_y")
+            ? [this.number("hr_resize_x"), this.number("hr_resize_y")] : this.size;
+        return width / height;
+    }
+
+    // As a request would have them.
+    get fields() {
+        const [width, height] = this.size;
+        const job = {width, height, steps: this.number("steps"), cfg_scale: this.number("cfg_scale"), batch_size: this.number("batch_size"),
+            n_iter: this.number("batch_count"), denoising_strength: this.number("denoising_strength"), sampler_name: this.input("sampling")?.value};
+        if (this.tab === "img2img") return {...job, init_images: []};
+        if (!this.hires) return job;
+        return {...job, enable_hr: true, hr_scale: this.number("hr_scale"), hr_resize_x: this.number("hr_resize_x"),
+            hr_resize_y: this.number("hr_resize_y"), hr_second_pass_steps: this.number("hires_steps")};
+    }
+}

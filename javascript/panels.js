@@ -1,0 +1,112 @@
+// The layers: a card for each region and guide, the selected one with all of its fields; and the base's.
+
+class MixdiffPanels {
+    static OWN = "the job's own";
+    static LISTS = {
+        regions: {
+            record: "Region", title: "Region", always: [{path: ["prompt"], title: "Prompt", rows: 2, otherwise: MixdiffPanels.OWN}],
+            details: [{path: ["negative_prompt"], title: "Negative prompt", rows: 2, otherwise: MixdiffPanels.OWN},
+                {path: ["cfg_scale"], title: "CFG Scale", otherwise: MixdiffPanels.OWN}, {path: ["weight"], title: "Weight"},
+                {path: ["seed"], title: "Seed", otherwise: "the job's noise"}, {path: ["window"], title: "Window"},
+                {record: "Range", path: ["range", "unit"], title: "Acts"}, {record: "Range", path: ["range", "from"], title: "From", otherwise: "the beginning"},
+                {record: "Range", path: ["range", "to"], title: "To", otherwise: "the end"}],
+        },
+        guides: {
+            record: "Guide", title: "Guide", always: [],
+            details: [{path: ["strength"], title: "Strength (higher = closer to the guide; the inverse of denoising)"}, {path: ["fit"], title: "Fit"}],
+        },
+    };
+    static HEAD = [{path: ["enabled"], title: "Visible"}, {path: ["name"], title: "Name", otherwise: "none"}];
+    static BASE = [{path: ["share"], title: "Share of the base inside regions"}, {path: ["feather"], title: "Feather (px)"}];
+
+    constructor(editor, parent) {
+        this.editor = editor;
+        this.tokens = [];
+        this.fields = [];
+        this.details = [];
+        const {element} = MixdiffPage;
+        this.cards = element("div", "mixdiff-list", parent, {role: "group", "aria-label": "Regions and guides"});
+        const base = element("details", "mixdiff-base", parent);
+        element("summary", "", base).textContent = "Base: the job's own prompt, where no region is";
+        const of = (plan, make) => plan.base || (make ? plan.base = {} : {});
+        this.base = MixdiffPanels.BASE.map((spec) => new MixdiffField(editor, element("div", "mixdiff-grid", base), {record: "Base", of, ...spec}));
+    }
+
+    show() {
+        const {layers} = this.editor, made = layers.map(({list}) => list).join();
+        if (made !== this.made) {
+            this.made = made;
+            this.cards.replaceChildren();
+            this.fields = layers.map((layer) => this.card(layer));
+            this.details = [];
+            this.opened = null;
+        }
+        layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = this.title(layer); });
+        this.select();
+        for (const field of [...this.fields.flat(), ...this.details, ...this.base]) field.fill();
+    }
+
+    title({list, index}) {
+        return `${MixdiffPanels.LISTS[list].title} ${index + 1}`;
+    }
+
+    card(layer) {
+        const {record, always} = MixdiffPanels.LISTS[layer.list], card = MixdiffPage.element("fieldset", "mixdiff-panel", this.cards);
+        card.style.setProperty("--color", this.editor.color(layer));
+        MixdiffPage.element("legend", "", card);
+        for (const kind of ["focusin", "pointerdown"]) card.addEventListener(kind, () => this.editor.select([...this.cards.children].indexOf(card), false));
+        return [...this.part(card, "mixdiff-head", record, MixdiffPanels.HEAD, layer), ...this.part(card, "mixdiff-always", record, always, layer)];
+    }
+
+    part(card, className, record, specs, {list, index}) {
+        const parent = MixdiffPage.element("div", className, card), of = (plan) => plan[list]?.[index];
+        return specs.map((spec) => new MixdiffField(this.editor, parent, {record, of, ...spec}));
+    }
+
+    // The selected one's further fields.
+    select() {
+        const {selected, layer, layers} = this.editor;
+        [...this.cards.children].forEach((card, i) => card.classList.toggle("selected", i === selected && layers.length > 0));
+        const card = layer && this.cards.children[selected];
+        if (card !== this.opened) {
+            this.opened?.querySelector(".mixdiff-grid")?.remove();
+            this.opened = card;
+            this.details = [];
+            if (card) {
+                this.details = this.part(card, "mixdiff-grid", MixdiffPanels.LISTS[layer.list].record, MixdiffPanels.LISTS[layer.list].details, layer);
+                this.details.push(new MixdiffBoxFields(this.editor, card.lastChild, layer));
+            }
+        }
+        this.count();
+    }
+
+    focus() {
+        const card = this.cards.children[this.editor.selected];
+        (card?.querySelector("textarea") || card?.querySelector("[data-key=name]"))?.focus();
+    }
+
+    // The tokens of each region's prompts, as the page's own counter shows them.
+    count(tokens = this.tokens) {
+        this.tokens = tokens;
+        const hidden = typeof opts !== "undefined" && opts.disable_token_counters;
+        this.editor.layers.forEach(({list, index}, i) => {
+            for (const area of this.cards.children[i].querySelectorAll("textarea")) {
+                const found = !hidden && list === "regions" && tokens[index]?.[area.dataset.key];
+                area.parentElement.firstChild.dataset.tokens = found ? found.join("/") : "";
+            }
+        });
+    }
+
+    // Where the server found something wrong: "regions[0].weight".
+    mark(field) {
+        const [, list, index, key] = field.match(/^(\w+)\[(\d+)\]\.(\w+)/) || [];
+        this.editor.layers.forEach((layer, i) => {
+            const wrong = layer.list === list && layer.index === Number(index), card = this.cards.children[i];
+            card.classList.toggle("wrong", wrong);
+            for (const control of card.querySelectorAll("[data-key]")) {
+                if (wrong && control.dataset.key === key) control.setAttribute("aria-invalid", "true");
+                else control.removeAttribute("aria-invalid");
+            }
+        });
+    }
+}
