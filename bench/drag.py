@@ -69,7 +69,8 @@ def main() -> None:
         moves, ends = measured(page, chosen.drags)
     print(f"| {chosen.drags} drags, {REGIONS} regions | events | ms, median | 95 % | most |\n|---|---|---|---|---|")
     for name, times in (("pointermove", moves), ("pointerup", ends)):
-        print(f"| {name} | {len(times)} | {statistics.median(times):.2f} | {statistics.quantiles(times, n=20)[-1]:.2f} | {max(times):.2f} |")
+        figures = statistics.median(times), statistics.quantiles(times, n=20)[-1], max(times)
+        print(f"| {name} | {len(times)} | " + " | ".join(f"{ms:.2f}" for ms in figures) + " |")
 
 
 if __name__ == "__main__":

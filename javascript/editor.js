@@ -36,6 +36,7 @@ class MixdiffEditor {
         document.addEventListener("input", (event) => {
             if (!event.target.closest(`[id^=${this.tab}_]`)) return;
             this.stage.arrange();
+            this.panels.fill();
             this.check.soon();
         }, {signal});
         const timer = setInterval(() => {                               // gradio tells of what it writes to nobody

@@ -2,7 +2,7 @@
 
 class MixdiffField {
     // `of` returns the region, the guide or the base of a plan; `path` leads from there.
-    constructor(editor, parent, {record, path, title, otherwise, rows, of}) {
+    constructor(editor, parent, {record, path, title, otherwise, rows, wide, of}) {
         Object.assign(this, {editor, path, of, typing: false});
         const {element, labelled, select} = MixdiffPage;
         this.described = editor.schema.field(record, path[path.length - 1]);
@@ -13,7 +13,7 @@ class MixdiffField {
         else if (type === "string") this.control = element("input", "", null, {type: "text", ...attributes});
         else this.control = element("input", "", null, {type: "number", min: minimum, ...maximum !== undefined && {max: maximum}, step: type === "integer" ? 1 : "any", ...attributes});
         if (otherwise || (usual !== null && usual !== undefined)) this.control.placeholder = otherwise || usual;
-        this.label = labelled(title, this.control, parent, `mixdiff-field ${rows ? "mixdiff-wide" : type === "boolean" ? "mixdiff-check" : ""}`);
+        this.label = labelled(title, this.control, parent, `mixdiff-field ${rows || wide ? "mixdiff-wide" : type === "boolean" ? "mixdiff-check" : ""}`);
         this.control.addEventListener(this.described.enum || type === "boolean" ? "change" : "input", () => this.write());
         this.control.addEventListener("blur", () => { this.typing = false; });
         this.fill();

@@ -13,7 +13,7 @@ class MixdiffPanels {
         },
         guides: {
             record: "Guide", title: "Guide", always: [],
-            details: [{path: ["strength"], title: "Strength (higher = closer to the guide; the inverse of denoising)"}, {path: ["fit"], title: "Fit"}],
+            details: [{path: ["strength"], title: "Strength (higher = closer to the guide; the inverse of denoising)", wide: true}, {path: ["fit"], title: "Fit"}],
         },
     };
     static HEAD = [{path: ["enabled"], title: "Visible"}, {path: ["name"], title: "Name", otherwise: "none"}];
@@ -43,6 +43,10 @@ class MixdiffPanels {
         }
         layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = this.title(layer); });
         this.select();
+        this.fill();
+    }
+
+    fill() {
         for (const field of [...this.fields.flat(), ...this.details, ...this.base]) field.fill();
     }
 

@@ -119,8 +119,11 @@ def test_the_canvas_has_the_jobs_shape(editor):
 
     assert shape() == pytest.approx(1, abs=0.02)
     write(editor, "txt2img_width", "256")
+    editor.locator("[id$=mixdiff_plan] textarea").first.fill('{"regions": [{"box": [0.5, 0, 1, 1]}]}')
+    assert editor.locator(".mixdiff-panel").get_by_label("X", exact=True).input_value() == "128"
     editor.wait_for_function("Math.abs(document.querySelector('.mixdiff-stage').clientWidth / document.querySelector('.mixdiff-stage').clientHeight - 2) < .05")
     write(editor, "txt2img_width", "128")
+    assert editor.locator(".mixdiff-panel").get_by_label("X", exact=True).input_value() == "64"
 
 
 # --- masks ---
@@ -199,6 +202,7 @@ def test_masks_are_painted_by_keyboard(painter):
     painter.locator(".mixdiff-stage").first.focus()
     for key in ("b", "ArrowLeft", "ArrowLeft"):
         painter.keyboard.press(key)
+    assert painter.locator(".mixdiff-cursor").first.is_visible()
     painter.keyboard.down(" ")
     for _ in range(4):
         painter.keyboard.press("ArrowUp")
@@ -234,6 +238,12 @@ def test_an_image_that_is_dropped_on_the_canvas_is_a_guide(editor):
         editor.get_by_role("button", name="Add a guide image").click()
     changed(editor, lambda: chooser.value.set_files([{"name": "g.png", "mimeType": "image/png", "buffer": data}]))
     assert len(plan_of(editor)["guides"]) == 2
+    changed(editor, lambda: editor.locator(".mixdiff-stage").first.evaluate("""(stage, data) => {
+        const clipboardData = new DataTransfer(), bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+        clipboardData.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
+        stage.dispatchEvent(new ClipboardEvent("paste", {bubbles: true, cancelable: true, clipboardData}));
+    }""", base64.b64encode(data).decode()))
+    assert len(plan_of(editor)["guides"]) == 3
     dropped(editor, 0.5, 0.9, b"no image")
     editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('cannot be a guide')")
 
