@@ -37,7 +37,8 @@ def client(monkeypatch):
 def statuses(client, **login) -> set[int]:
     return {client.request(method, f"/mixdiff/v1/{name}", **body, **login).status_code
             for method, name, body in (("GET", "schema", {}), ("GET", "version", {}), ("POST", "check", {"json": {}}),
-                                       ("POST", "preview", {"json": {}}), ("PUT", "assets", {"content": b"no image"}), ("POST", "read", {"content": b"no plan"}),
+                                       ("POST", "preview", {"json": {}}), ("PUT", "assets", {"content": b"no image"}),
+                                       ("POST", "read", {"content": b"no plan"}),
                                        ("GET", "presets", {}), ("GET", "presets/con", {}), ("PUT", "presets/con", {"json": {}}),
                                        ("PATCH", "presets/con", {"json": {}}), ("DELETE", "presets/con", {}))}
 
