@@ -3,15 +3,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 
 import pytest
 
+from bench.browser import CHROMIUM, QUIET
 from minihost.client import served
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
 PLAN = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
                     {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background"}]}
 

@@ -13,10 +13,12 @@ import pytest
 import requests
 from PIL import Image
 
+from bench.browser import CHROMIUM, QUIET
 from lib_mixdiff import chunk
 from minihost.client import served
+from tests.test_editor import plan_of
 from tests.test_masks import painted
-from tests.test_page import CHROMIUM, QUIET, generate, plan_of, write
+from tests.test_page import generate, write
 
 OTHER = "a blue square on a teal background"
 
