@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--values", type=int, default=VALUES, help="a row")
     chosen = parser.parse_args()
-    print("| canvas, cells | regions that overlap | values | mean (error) | variance (error) | Kolmogorov | correlation to the right | below |\n|"
+    print("| canvas, cells | regions that overlap | values | mean (error) | variance (error) | Kolmogorov | correlation right | below |\n|"
           + 8 * "---|")
     for size in SIZES:
         for name, values, found in rows(size, chosen.values):
