@@ -20,6 +20,9 @@ TABLES = [
     ("Placement", "128x128, 20 steps Euler, guidance 5. The same seed for one prompt and for regions.",
      ["placement", "--pictures", str(PICTURES)]),
     ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
+    ("Borders of regions", "", ["seams"]),
+    ("Guide images", "", ["guides"]),
+    ("Noise of regions with seeds", "", ["noise"]),
     ("Cost", "", ["cost"]),
     ("The canvas", "Work of the page for one event of a drag, in Chromium; it stays smooth below 16 ms.", ["drag"]),
 ]

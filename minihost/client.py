@@ -42,6 +42,13 @@ class Answer:
         return pictures[self.info["index_of_first_image"]:]
 
 
+def encoded(picture: np.ndarray) -> str:
+    """A picture (height, width, 3) uint8 as a request or a plan holds it: base64 of a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
 class Host:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.noise import CHANNELS, LIMIT, REGIONS, fields, rows, seed_weights, whiteness
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed
 from lib_mixdiff.seeds import blended, has_seeds, seeded, weights_by_seed
@@ -33,6 +34,28 @@ def test_noise_on_overlaps_has_mean_0_and_variance_1(name):
     assert abs(noise.mean()) < 4 / (draws * SIZE**2) ** 0.5 and abs(noise.var() - 1) < 4 * (2 / (draws * SIZE**2)) ** 0.5
     assert (noise.var(0) - 1).abs().max() < 6 * (2 / draws) ** 0.5 and noise.mean(0).abs().max() < 6 / draws**0.5
     assert abs((noise[..., 1:] * noise[..., :-1]).mean()) < 4 / (draws * SIZE**2) ** 0.5, "neighbours know nothing of each other"
+
+
+@pytest.mark.parametrize("size", [16, 40])
+def test_noise_is_white_where_none_two_and_three_regions_overlap(size):
+    """Normal, of mean 0 and variance 1, and neighbours know nothing of each other."""
+    for name, _, found in rows(size, 200_000):
+        assert not {key: value for key, value in found.items() if abs(value) > LIMIT[key]}, name
+
+
+def test_each_way_of_not_being_white_is_found():
+    weights = seed_weights(REGIONS, 24, 24)
+    where = torch.stack([w > 0 for w in weights.values()]).sum(0) >= 2
+    white = fields(weights, 60, 24, 24)
+
+    def faults(noise: torch.Tensor) -> set[str]:
+        return {key for key, value in whiteness(noise, where).items() if abs(value) > LIMIT[key]}
+    assert faults(white) == set()
+    assert "mean" in faults(white + 0.05)
+    assert "variance" in faults(white * sum(w**2 for w in weights.values()).sqrt()), "an average of fields is too faint"
+    evenly = (torch.rand(60, CHANNELS, 24, 24, generator=torch.Generator().manual_seed(0)) - 0.5) * 12**0.5
+    assert faults(evenly) == {"Kolmogorov"}
+    assert "right" in faults((white + 0.1 * white.roll(1, -1)) / 1.01**0.5) and "below" in faults((white + 0.1 * white.roll(1, -2)) / 1.01**0.5)
 
 
 def test_weights_sum_to_one_and_equal_seeds_are_one_field():

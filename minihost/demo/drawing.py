@@ -1,12 +1,9 @@
 """Pictures of the embedded host, and what a detector says of them."""
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from bench.detector import Detection
 from minihost.client import Host
@@ -18,13 +15,6 @@ def draw(on: Host, prompt: str, seed: int, plan: dict | None = None, width: int 
     if answer.status != 200:
         raise SystemExit(f"the embedded host refused the job: {answer.error}")
     return answer.pictures[0]
-
-
-def encoded(picture: np.ndarray) -> str:
-    """As an image of a plan: base64 of a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="PNG")
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def seen(found: Detection) -> str:

@@ -5,9 +5,9 @@ import numpy as np
 
 from bench.detector import detect
 from bench.scores import one_background
-from minihost.client import Host
+from minihost.client import Host, encoded
 from minihost.demo.composition import together
-from minihost.demo.drawing import draw, encoded, seen
+from minihost.demo.drawing import draw, seen
 from minihost.demo.page import Frame, Row, Section, Shot
 from minihost.shapes import world
 
@@ -30,7 +30,7 @@ levels. Against strength: <code>python -m bench.guides</code>."""
     guide = world.render(world.Scene(SIZE, HALF_PX, "teal", things))
     prompt = together(["red circle", "blue square", "yellow cross"])
     plan = {"guides": [{"image": encoded(guide), "box": LOWER, "strength": 0.6}]}
-    shots, distances = [Shot("The guide, lower half", np.concatenate([np.full_like(guide, 255), guide]))], []
+    shots, distances = [Shot("The guide", guide)], []
     for title, guides in (("Without it", None), ("Guided, strength 0.6", plan)):
         picture = draw(on, prompt, SEED, guides)
         found = detect(picture)

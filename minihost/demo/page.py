@@ -20,7 +20,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto
   background: var(--back) }
 h1, h2 { font-weight: 600; line-height: 1.25 } h2 { margin: 3rem 0 .3rem; scroll-margin-top: 1rem }
 h2 small { font-weight: 400; color: var(--soft) } a { color: var(--link) } p { max-width: 52rem; margin: .4rem 0 }
-table { border-collapse: collapse; margin-top: 1rem }
+table { border-collapse: collapse; margin-top: 1rem } td:first-child { min-width: 9rem }
 td, th { padding: .25rem 1.2rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line) }
 .rows { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1rem }
 .row { padding: .8rem 1rem; background: var(--card); border-radius: 8px; max-width: 100%; box-sizing: border-box }
