@@ -15,7 +15,7 @@ NEUTRAL_JOBS = {
     "one": {}, "batch 2": {"batch_size": 2}, "two batches": {"n_iter": 2},
     "AND": {"prompt": f"{PROMPT} AND a blue square on a gray background :0.6"},
     "AND, batch 2": {"prompt": f"{PROMPT} AND a blue square on a gray background :0.6", "batch_size": 2},
-    "AND at full weight, batch 2": {"prompt": f"{PROMPT} AND a blue square on a gray background", "batch_size": 2},
+    "AND at full weight, batch 2": {"prompt": f"{PROMPT} AND a blue square on a gray background", "batch_size": 2, "cfg_scale": 2},
     "long": {"prompt": LONG}, "long, batch 2": {"prompt": LONG, "batch_size": 2},
     "long negative": {"negative_prompt": LONG}, "emphasis": {"prompt": "a (red:1.3) circle on a [gray] background"},
     "64x128": {"width": 64}, "guidance 1": {"cfg_scale": 1},
