@@ -11,23 +11,32 @@ import numpy as np
 from bench.detector import Detection, detect
 from bench.hosts import arguments, drawn, host
 from bench.scores import has, one_background, placed, wilson
+from lib_mixdiff.boxes import latent_box
 from minihost.shapes import world
 
 SEED, SIZE = 70_000, 128
 COLUMNS = [[i / 3, 0, (i + 1) / 3, 1] for i in range(3)]
 QUADRANTS = [[x, y, x + 0.5, y + 0.5] for y in (0, 0.5) for x in (0, 0.5)]
-LAYOUTS = {"columns": (COLUMNS, (64, 128)), "quadrants": (QUADRANTS, (64, 64))}
+LAYOUTS = {"columns": COLUMNS, "quadrants": QUADRANTS}
+CELL_PX = 8
 
 
 def content(layout: str, index: int) -> list[world.Scene]:
     """A scene of one object for each region; one background for all."""
-    rng = np.random.default_rng((SEED, len(LAYOUTS[layout][0]), index))
+    rng = np.random.default_rng((SEED, len(LAYOUTS[layout]), index))
     ground = str(rng.choice(list(world.BACKGROUNDS)))
-    return [world.Scene(SIZE, SIZE, ground, world.scene_at_random(rng, 64, 64, 1).things) for _ in LAYOUTS[layout][0]]
+    return [world.Scene(SIZE, SIZE, ground, world.scene_at_random(rng, 64, 64, 1).things) for _ in LAYOUTS[layout]]
+
+
+def own_size(layout: str) -> tuple[int, int]:
+    """Width and height in px of what a region's network sees; the regions of a layout are all as large."""
+    (size,) = {(box.width * CELL_PX, box.height * CELL_PX)
+               for box in (latent_box(b, SIZE // CELL_PX, SIZE // CELL_PX) for b in LAYOUTS[layout])}
+    return size
 
 
 def plan(layout: str, scenes: list[world.Scene]) -> dict:
-    return {"regions": [{"box": box, "prompt": world.caption(s)} for box, s in zip(LAYOUTS[layout][0], scenes)]}
+    return {"regions": [{"box": box, "prompt": world.caption(s)} for box, s in zip(LAYOUTS[layout], scenes)]}
 
 
 def whole(scenes: list[world.Scene]) -> world.Scene:
@@ -36,7 +45,7 @@ def whole(scenes: list[world.Scene]) -> world.Scene:
 
 
 def in_place(found: Detection, layout: str, scenes: list[world.Scene]) -> list[bool]:
-    return [placed(found, box, s.things[0].name) for box, s in zip(LAYOUTS[layout][0], scenes)]
+    return [placed(found, box, s.things[0].name) for box, s in zip(LAYOUTS[layout], scenes)]
 
 
 def rate(hits: list[bool]) -> str:
@@ -48,7 +57,8 @@ def main() -> None:
     chosen = arguments(__doc__, 50).parse_args()
     print("| layout | what | objects in their boxes | plans with all in their boxes | background one colour |\n|---|---|---|---|---|")
     with host(chosen) as on:
-        for layout, (_, (width, height)) in LAYOUTS.items():
+        for layout in LAYOUTS:
+            width, height = own_size(layout)
             rows: dict[str, tuple[list[bool], list[bool], list[bool]]] = {}
             for index in range(chosen.count):
                 scenes = content(layout, index)

@@ -25,7 +25,7 @@ def asked(boxes: Sequence[Sequence[float]], names: Sequence[str], width: int, he
 
 
 def section(on: Host, layout: str) -> Section:
-    boxes, rows = LAYOUTS[layout][0], []
+    boxes, rows = LAYOUTS[layout], []
     hits: dict[str, list[bool]] = {"one prompt": [], "regions": []}
     for index in range(PLANS):
         scenes = content(layout, 1000 + index)

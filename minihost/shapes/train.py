@@ -23,7 +23,7 @@ from minihost.shapes import parts, world
 SEED = 1
 # (width, height) px, most objects, scenes, pictures in a batch: batches cost about the same
 SIZES = [((64, 64), 2, 24_000, 64), ((128, 128), 4, 28_000, 16), ((64, 128), 3, 4_000, 32), ((128, 64), 3, 4_000, 32)]
-TURNS = [1, 1, 1, 0, 1, 1, 1, 2, 1, 1, 1, 0, 1, 1, 1, 3]        # the order in which the sizes train: where there is most to count is hardest
+TURNS = [1, 1, 1, 0, 1, 1, 1, 2, 1, 1, 1, 0, 1, 1, 1, 3]        # the sizes in training: where there is most to count is hardest
 # (side px, pictures) of the VAE's batches: being convolutional it learns on small crops, and must see whole pictures too
 VAE_TURNS = [(32, 16), (32, 16), (64, 4), (32, 16), (32, 16), (64, 4), (32, 16), (128, 1)]
 
