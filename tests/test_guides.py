@@ -36,6 +36,12 @@ def test_a_canvas_that_shows_a_part_gets_that_part_of_the_image():
     assert shown(Guide(image=encoded(RAMP), box=(0, 0, 0.4, 1)), RAMP, Canvas(8, 16, view=(0.5, 0.0, 1.0, 1.0)), None) is None
 
 
+def test_a_picture_of_16_bit_is_as_bright_as_one_of_8():
+    deep = Image.fromarray(np.asarray(RAMP)[..., 0].astype(np.uint16) * 257)
+    plain, same = (shown(Guide(image=encoded(RAMP)), image, Canvas(8, 16), None).picture for image in (RAMP, deep))
+    assert np.array_equal(np.asarray(plain), np.asarray(same))
+
+
 def test_what_is_transparent_or_masked_does_not_guide():
     image = RAMP.convert("RGBA")
     image.paste((0, 0, 0, 0), (0, 0, 128, 128))
