@@ -26,7 +26,8 @@ def active_regions(plan: Plan) -> list[Region]:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What one pass draws on: latent cells, the part of the output picture that they show, and their size against the first pass."""
+    """What one pass draws on: latent cells, the part of the output picture that they show, and how much larger than in the first
+    pass, or where only a part of a picture is drawn than in that picture."""
     height: int
     width: int
     view: Fractions = WHOLE
