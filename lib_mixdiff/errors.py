@@ -54,7 +54,7 @@ def shown(value: object) -> str:
         value = int(value)
     try:
         chunks = json.JSONEncoder(ensure_ascii=False, default=repr).iterencode(value)
-        text = "".join(islice(chunks, LONGEST + 1))
+        text = "".join(islice(chunks, LONGEST + 1)).encode(errors="backslashreplace").decode()  # of half a character
     except (ValueError, TypeError, RecursionError):  # an integer of 5000 digits, a tuple as key, a cycle
         text = f"this {type(value).__name__}"
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -5,6 +5,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,8 @@ class Text(Kind):
             raise self.refusal(value, f"has {len(value)} characters")
         if value == self.unless:
             raise self.refusal(value, "is taken")
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise PlanError("", value, "use whole characters", "{value} holds half a character")
         return value
 
     def schema(self, defs: dict[str, dict]) -> dict:
@@ -262,22 +265,22 @@ class JsonObject(Mapping):
     """A JSON object that nobody can change."""
 
     def __init__(self, value: Mapping):
-        self.text = json.dumps(dict(value), sort_keys=True, allow_nan=False)
+        self._value = json.loads(json.dumps(dict(value), sort_keys=True, allow_nan=False, ensure_ascii=False).encode())
 
     def __getitem__(self, name: str) -> Any:
-        return json.loads(self.text)[name]
+        return deepcopy(self._value[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(json.loads(self.text))
+        return iter(self._value)
 
     def __len__(self) -> int:
-        return len(json.loads(self.text))
+        return len(self._value)
 
     def __hash__(self) -> int:
         return hash(frozenset(self))
 
     def __repr__(self) -> str:
-        return f"JsonObject({self.text})"
+        return f"JsonObject({self._value})"
 
 
 class Json(Kind):
@@ -289,7 +292,7 @@ class Json(Kind):
     def checked(self, value: Mapping) -> JsonObject:
         try:
             return JsonObject(value)
-        except (ValueError, TypeError):  # NaN, a set
+        except (ValueError, TypeError):  # NaN, half a character, a set
             raise self.refusal(value, "is not JSON") from None
 
     def write(self, value: JsonObject, defaults: bool) -> dict:

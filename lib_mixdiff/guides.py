@@ -52,6 +52,8 @@ def shown(guide: Guide, image: Image.Image, canvas: Canvas, mask: Image.Image | 
         opaque = grey(alpha.resize((box.width, box.height), Image.Resampling.BOX, area))
     if pixels is not None:
         opaque = opaque * in_cells(pixels, height, width, canvas.view)[box.of]
+    if image.mode.startswith(("I", "F")):       # 16 bit, which Pillow would cut off at 255
+        image = Image.fromarray((255 * grey(image)).round().byte().numpy())
     return Shown(box, image.convert("RGB").resize(size, Image.Resampling.LANCZOS, area), opaque)
 
 

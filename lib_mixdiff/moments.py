@@ -4,7 +4,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
 
 from lib_mixdiff.plan import Range
 
@@ -19,14 +18,14 @@ class Moment:
     steps: float        # share of the pass's steps that are done, 0 <= steps < 1
 
     @classmethod
-    def of_sigma(cls, sigma: float, abar: Tensor, steps: float) -> Moment:
+    def of_sigma(cls, sigma: float, abar: np.ndarray, steps: float) -> Moment:
         """log sigma is interpolated between the timesteps of `abar` (timesteps,), as k-diffusion does it."""
-        sigmas = ((1 - abar.cpu().double()) / abar.cpu().double()).sqrt().numpy()
-        return cls(float(np.interp(np.log(max(sigma, 1e-9)), np.log(sigmas), np.arange(len(sigmas)))) + 1, sigma, steps)
+        log_sigmas = np.log((1 - abar) / abar) / 2
+        return cls(float(np.interp(np.log(max(sigma, 1e-9)), log_sigmas, np.arange(len(abar)))) + 1, sigma, steps)
 
     @classmethod
-    def of_timestep(cls, timestep: float, abar: Tensor, steps: float) -> Moment:
-        a = float(np.interp(timestep, np.arange(len(abar)), abar.cpu().double().numpy()))
+    def of_timestep(cls, timestep: float, abar: np.ndarray, steps: float) -> Moment:
+        a = float(np.interp(timestep, np.arange(len(abar)), abar))
         return cls(timestep + 1, ((1 - a) / a) ** 0.5, steps)
 
     def within(self, range_: Range | None) -> bool:

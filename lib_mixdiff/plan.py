@@ -144,7 +144,7 @@ class Base(Record):
     """The job's own prompt, which fills what no region covers."""
 
     share: float = key(Number(0, 1), 0.0, "its share inside regions")
-    feather: int = key(Integer(0, 4096), 64, "px of the first pass, scales with the pass")
+    feather: int = key(Integer(0, 4096), 64, "px of the first pass, of the picture where only a part of it is drawn; scales with the pass")
 
 
 @dataclass(frozen=True, kw_only=True)

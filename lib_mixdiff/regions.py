@@ -26,7 +26,8 @@ def active_regions(plan: Plan) -> list[Region]:
 
 @dataclass(frozen=True)
 class Canvas:
-    """What one pass draws on: latent cells, the part of the output picture that they show, and their size against the first pass."""
+    """What one pass draws on: latent cells, the part of the output picture that they show, and how much larger than in the first
+    pass, or where only a part of a picture is drawn than in that picture."""
     height: int
     width: int
     view: Fractions = WHOLE
@@ -65,7 +66,7 @@ def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) ->
 
 
 def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
-    """A member for each of these places, with the region's index among the active ones, and one for the base where it has a say,
+    """A member for each of these places where it has a say, with the region's index among the active ones, and one for the base,
     with None. They still say what the job says, whose guidance scale is `cfg_scale`.
 
     A region's network sees its box and nothing more. Grown to a multiple of 8 cells, which the network would not need to halve three
@@ -82,7 +83,8 @@ def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float
             raise PlanError(f"regions[{plan.regions.index(place.region)}].cfg_scale", guidance,
                             "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
                             "{value} is reached through the job's own guidance, which is 0")
-        result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0)))
+        if bool((part > 0).any()):
+            result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0)))
     if bool((base > 0).any()):
         result.append((None, Member(Box(0, 0, height, width), base)))
     return result

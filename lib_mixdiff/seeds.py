@@ -10,11 +10,17 @@ from lib_mixdiff.mosaic import Member
 from lib_mixdiff.plan import Plan
 
 RANDOM = -1
+SEEDS = 2**32               # behind the last one comes the first
 
 
 def seeded(plan: Plan, change: Callable[[int], int]) -> Plan:
     """The plan with every seed of it changed, those of the hires pass too; null stays null."""
     return plan.with_each(["seed"], change)
+
+
+def of_image(seed: int, index: int) -> int:
+    """The seed of one of a job's pictures, counted from 0."""
+    return (seed + index) % SEEDS
 
 
 def has_seeds(plan: Plan) -> bool:

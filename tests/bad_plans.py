@@ -58,6 +58,8 @@ TABLE = [
     ("unknown key", {"region": []}, "region", '"regions"'),
     ("unknown key, far", {"controlnet": []}, "controlnet", "leave it out"),
     ("unknown key, odd", {"a b": 1}, '"a b"', "leave it out"),
+    ("unknown key, half a character", {"\ud800": 1}, '"\\ud800"', "leave it out"),
+    ("text, half a character", region(prompt="a \ud83d"), "regions[1].prompt", "whole characters"),
     ("unknown key, deep", region(promt="a dog"), "regions[1].promt", '"prompt"'),
     ("python's spelling", region(range={"from_": 900}), "regions[1].range.from_", '"from"'),
     ("unknown key, case", {"Base": {}}, "Base", '"base"'),
@@ -214,6 +216,7 @@ TABLE = [
     ("hires: canvas", {"hires": {"canvas": [512, 512]}}, "hires.canvas", "leave it out"),
     ("hires: two kinds", experts({}) | {"hires": {"model": {"afa": {"models": ["a"]}}}}, "hires.model.afa", "leave it out"),
     ("ui: a list", {"ui": []}, "ui", "object"),
+    ("ui: half a character", {"ui": {"a": "\ud83d"}}, "ui", "object"),
 ]
 BAD_PLANS = [(name, plan, field) for name, plan, field, _ in TABLE]
 

@@ -36,6 +36,12 @@ def test_a_canvas_that_shows_a_part_gets_that_part_of_the_image():
     assert shown(Guide(image=encoded(RAMP), box=(0, 0, 0.4, 1)), RAMP, Canvas(8, 16, view=(0.5, 0.0, 1.0, 1.0)), None) is None
 
 
+def test_a_picture_of_16_bit_is_as_bright_as_one_of_8():
+    deep = Image.fromarray(np.asarray(RAMP)[..., 0].astype(np.uint16) * 257)
+    plain, same = (shown(Guide(image=encoded(RAMP)), image, Canvas(8, 16), None).picture for image in (RAMP, deep))
+    assert np.array_equal(np.asarray(plain), np.asarray(same))
+
+
 def test_what_is_transparent_or_masked_does_not_guide():
     image = RAMP.convert("RGBA")
     image.paste((0, 0, 0, 0), (0, 0, 128, 128))
@@ -81,12 +87,12 @@ def test_strength_is_a_share_of_the_timesteps():
 
 # --- moments ---
 
-ABAR = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0)
+ABAR = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2, 0).numpy()
 
 
 def test_a_sigma_and_its_timestep_are_one_moment():
     for t in (0, 1, 499, 998, 999):
-        sigma = float(((1 - ABAR[t]) / ABAR[t]).sqrt())
+        sigma = ((1 - ABAR[t]) / ABAR[t]) ** 0.5
         by_sigma, by_timestep = Moment.of_sigma(sigma, ABAR, 0.5), Moment.of_timestep(t, ABAR, 0.5)
         assert by_sigma.timestep == pytest.approx(t + 1) and by_timestep.sigma == pytest.approx(sigma) and by_timestep.timestep == t + 1
     assert Moment.of_sigma(1e9, ABAR, 0).timestep == 1000 and Moment.of_sigma(0, ABAR, 0).timestep == 1

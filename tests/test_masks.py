@@ -99,6 +99,12 @@ def test_a_mask_beside_the_canvas_is_no_member_and_an_empty_one_is_refused(tmp_p
             members({"regions": [{"name": "a"}, wrong]}, tmp_path)
 
 
+def test_who_has_no_say_is_not_asked(tmp_path):
+    assert [index for index, _ in members({"base": {"share": 1}, "regions": [{}]}, tmp_path)] == [None]
+    corner = {"regions": [{"box": [0, 0, 1, 1], "mask": painted(0, 0, 0.25, 1)}]}
+    assert [index for index, _ in members(corner, tmp_path, Canvas(16, 16, view=(0.5, 0.0, 1.0, 1.0)))] == [None]
+
+
 def test_an_image_by_its_hash_is_the_image_or_an_error(tmp_path):
     mask = painted(0, 0, 0.5, 1)
     digest, size = store(tmp_path, base64.b64decode(mask))

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import pickle
 import random
+import time
 
 import pytest
 
@@ -222,6 +223,15 @@ def test_hires_patch():
     assert Plan(canvas=[512, 512]).for_hires().is_neutral
     swapped = Plan.from_dict({**experts({}), "hires": {"model": {"experts": None, "afa": {"models": ["a"]}}}})
     assert isinstance(swapped.model, Experts) and isinstance(swapped.for_hires().model, Afa)
+
+
+def test_the_editor_s_own_may_be_large():
+    """It is read in one go, not once for each of its keys: 20,000 of them once took minutes."""
+    ui, start = {str(index): [index] for index in range(20_000)}, time.process_time()
+    plan = Plan.from_dict({"ui": ui})
+    assert plan.to_dict()["ui"] == ui and plan == Plan.from_dict(plan.to_dict())
+    plan.ui["7"].append(0)
+    assert plan.ui["7"] == [7] and time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(("target", "patch", "result"), [

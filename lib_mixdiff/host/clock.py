@@ -4,9 +4,11 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 from modules import shared
 from torch import Tensor
 
+from lib_mixdiff.guides import LAST_TIMESTEP
 from lib_mixdiff.host.protocols import Denoiser, Sampler
 from lib_mixdiff.host.seams import swapped
 from lib_mixdiff.moments import Moment
@@ -17,7 +19,10 @@ class Clock:
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler, self.denoiser = sampler, sampler.model_wrap_cfg
+        self.unipc = sampler.config.name == "UniPC"     # its loop has its own beginning, and makes a step of the last timestep too
         self.steps = 1
+        self.schedule: Tensor | None = None             # of the model: the refiner may bring another
+        self.abar = np.empty(0)                         # the same, at hand
 
     def enter(self, stack: ExitStack) -> None:
         func = self.sampler.func
@@ -29,18 +34,27 @@ class Clock:
         stack.enter_context(swapped(self.sampler, "func", loop))
 
     def length(self, kwargs: dict[str, Any]) -> int:
-        """Steps of the loop that gets these arguments (modules/sd_samplers_timesteps_impl.py; UniPC makes a step of the last one too)."""
+        """Steps of the loop that gets these arguments (modules/sd_samplers_timesteps_impl.py)."""
         if "timesteps" in kwargs:
-            return len(kwargs["timesteps"]) - (self.sampler.config.name != "UniPC")
+            return len(kwargs["timesteps"]) - (not self.unipc)
         return len(kwargs["sigmas"]) - 1 if "sigmas" in kwargs else kwargs.get("n") or shared.state.sampling_steps
+
+    def first_level(self, kwargs: dict[str, Any]) -> Tensor | float:
+        """Of the loop that gets these arguments, as the sampler says it: sigma, or the timestep."""
+        if "timesteps" in kwargs:
+            return LAST_TIMESTEP - 1 if self.unipc and not kwargs.get("is_img2img") else kwargs["timesteps"][-1]
+        return kwargs["sigmas"][0] if "sigmas" in kwargs else kwargs["sigma_max"]
 
     def moment(self, level: Tensor | float) -> Moment:
         """Of the call at hand; `level` as the sampler says it: sigma, or the timestep."""
-        value, abar = float(level.flatten()[0] if isinstance(level, Tensor) else level), shared.sd_model.alphas_cumprod
+        if self.schedule is not shared.sd_model.alphas_cumprod:
+            self.schedule = shared.sd_model.alphas_cumprod
+            self.abar = self.schedule.cpu().double().numpy()
+        value = float(level.flatten()[0] if isinstance(level, Tensor) else level)
         calls, config = self.denoiser.step, self.sampler.config
         calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
         step = min(calls // config.total_steps(1), self.steps - 1)
-        return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, abar, step / self.steps)
+        return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, self.abar, step / self.steps)
 
 
 def in_sigmas(denoiser: Denoiser) -> bool:

@@ -59,20 +59,26 @@ def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) ->
                                          width=width, height=height)
     if not given:
         return [None] * len(texts)
-    with devices.autocast(), _unseen():
+    with devices.autocast(), _noting(p):
         conds = parse(shared.sd_model, given, steps, hires_steps, shared.opts.use_old_scheduling)
     conds = iter(conds if negative else conds.batch)
     return [None if t is None else next(conds) for t in texts]
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
-    """The text encoder notes for the infotext which embeddings it met, at every encoding: the job's own only."""
-    met = dict(sd_hijack.model_hijack.extra_generation_params)
+def _noting(p: Job) -> Iterator[None]:
+    """The text encoder notes for the infotext which embeddings it met, at every encoding: what is new joins what the job's own
+    prompts brought (modules/sd_hijack_clip.py, forward)."""
+    hijack = sd_hijack.model_hijack
+    own, hijack.extra_generation_params = hijack.extra_generation_params, {}
     try:
         yield
     finally:
-        sd_hijack.model_hijack.extra_generation_params = met
+        met, hijack.extra_generation_params = hijack.extra_generation_params, own
+        for name, value in met.items():
+            known = p.extra_generation_params.get(name) or ""
+            new = [each for each in dict.fromkeys(value.split(", ")) if each not in known.split(", ")]
+            p.extra_generation_params[name] = ", ".join([known, *new] if known else new)
 
 
 def _without_comments(text: str) -> str:

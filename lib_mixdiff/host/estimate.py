@@ -20,7 +20,7 @@ from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
 SIDE, STEPS, BATCH = Integer(CELL_PX, 16384), Integer(1, 10_000), Integer(1, 64)
-LARGEST = 2**26                     # px of a pass that is still counted
+LARGEST = 2**26                     # px of a pass that is still counted and drawn
 FIELDS = {                          # of a job that matter here, and what they are if not given
     "width": (SIDE, 512), "height": (SIDE, 512), "steps": (STEPS, 50), "batch_size": (BATCH, 1), "n_iter": (STEPS, 1),
     "cfg_scale": (Number(0, 100), 7.0), "prompt": (Text(), ""), "sampler_name": (Text(), ""), "tiling": (Switch(), False),
@@ -61,20 +61,30 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
 
 
 def canvases_of(job: SimpleNamespace) -> list[Canvas]:
-    """What each pass of a job draws on."""
-    canvases = [Canvas(job.height // CELL_PX, job.width // CELL_PX)]
-    if job.enable_hr and job.init_images is None:
-        scale = max(job.hr_resize_x / job.width, job.hr_resize_y / job.height) or job.hr_scale
-        whole = int(job.width * scale) // CELL_PX, int(job.height * scale) // CELL_PX
-        cut = [n - wanted // CELL_PX if wanted else 0 for n, wanted in zip(whole, (job.hr_resize_x, job.hr_resize_y))]
-        canvases = [replace(canvases[0], view=view_before_cut((cut[0], cut[1]), whole)),
-                    Canvas(whole[1] - cut[1], whole[0] - cut[0], scale=scale)]
-    return canvases
+    """What each pass of a job draws on, as the host reckons it (modules/processing.py, calculate_target_resolution); PlanError where
+    one is empty or too large."""
+    first = _canvas(job.width // CELL_PX, job.height // CELL_PX)
+    if not job.enable_hr or job.init_images is not None:
+        return [first]
+    x, y = job.hr_resize_x, job.hr_resize_y
+    if x * job.height > y * job.width:
+        whole = x, x * job.height // job.width
+    else:
+        whole = (y * job.width // job.height, y) if y else (int(job.width * job.hr_scale), int(job.height * job.hr_scale))
+    cut = ((whole[0] - x) // CELL_PX, (whole[1] - y) // CELL_PX) if x and y else (0, 0)
+    cells = whole[0] // CELL_PX, whole[1] // CELL_PX
+    second = _canvas(cells[0] - cut[0], cells[1] - cut[1])
+    return [replace(first, view=view_before_cut(cut, cells)), replace(second, scale=whole[0] / job.width)]
+
+
+def _canvas(width: int, height: int) -> Canvas:
+    if not 0 < width * height <= LARGEST / CELL_PX**2:
+        raise PlanError("job", f"{width * CELL_PX}x{height * CELL_PX}", f"ask for at least {CELL_PX} px each way and at most "
+                        f"{LARGEST >> 20} megapixels")
+    return Canvas(height, width)
 
 
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, prompt: str, steps: int) -> dict[str, Any]:
-    if canvas.height * canvas.width > LARGEST / CELL_PX**2:
-        raise PlanError("job", f"{canvas.width * CELL_PX}x{canvas.height * CELL_PX}", f"ask for at most {LARGEST >> 20} megapixels")
     asked = evaluations(sampler_name or None, steps)
     parts = [and_weights(prompt)] * job.batch_size
     refuse_weightless("job.prompt", prompt, parts[0])

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.errors import inside
-from lib_mixdiff.guides import LAST_TIMESTEP, Pull, holds_above, pulled, shown
+from lib_mixdiff.guides import Pull, holds_above, pulled, shown
 from lib_mixdiff.host.clock import Clock, in_sigmas
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.protocols import Job
@@ -81,10 +81,7 @@ class Guiding:
 
     def loop(self, func: Any, model: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """From noise on the guides, and to their end where they hold that long: several samplers would miss it by a few percent."""
-        level = kwargs["timesteps"][-1] if "timesteps" in kwargs else kwargs["sigmas"][0] if "sigmas" in kwargs else kwargs["sigma_max"]
-        if self.sampler.config.name == "UniPC" and not kwargs.get("is_img2img"):
-            level = LAST_TIMESTEP - 1               # it begins there, whatever its first timestep
-        held, now = self.at(level)
+        held, now = self.at(self.clock.first_level(kwargs))
         scale = 1.0 if in_sigmas(self.denoiser) else (1 + now.sigma**2) ** -0.5
         x = func(model, pulled(x, held, scale, scale * now.sigma * self.noise), *args, **kwargs)
         return pulled(x, self.held)
@@ -99,12 +96,10 @@ class Guiding:
         if in_sigmas(self.denoiser):
             out = x0 = pulled(out, self.held)
         else:
-            to_x0 = (1 + now.sigma**2) ** 0.5
-            x0 = pulled(x * to_x0 - now.sigma * out, self.held)
-            where = torch.stack([pull.mask.expand_as(x0[:1]) for pull in self.held]).amax(0) > 0
-            eps = (x * to_x0 - x0) / now.sigma
-            out = torch.where(where, eps, out)
+            x_ve = x * (1 + now.sigma**2) ** 0.5                                # eps = (x_ve - x0) / sigma
+            out = pulled(out, self.held, -1 / now.sigma, x_ve / now.sigma)
+            x0 = x_ve - now.sigma * out
             if getattr(self.denoiser, "need_last_noise_uncond", False):         # DDIM CFG++ steps along it
-                self.denoiser.last_noise_uncond = torch.where(where, eps, self.denoiser.last_noise_uncond)
+                self.denoiser.last_noise_uncond = pulled(self.denoiser.last_noise_uncond, self.held, -1 / now.sigma, x_ve / now.sigma)
         sd_samplers_common.store_latent(x0.clone())         # LCM writes into what it gets
         return out

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.protocols import Job, Sampler
 from lib_mixdiff.host.seams import once, swapped
-from lib_mixdiff.seeds import blended
+from lib_mixdiff.seeds import blended, of_image
 
 
 class Noise:
@@ -20,7 +20,7 @@ class Noise:
     def __init__(self, p: Job, weights: dict[int | None, Tensor], images: int) -> None:
         self.weights = weights
         first = p.iteration * p.batch_size
-        self.seeds = {seed: [seed + first + k for k in range(images)] for seed in weights if seed is not None}
+        self.seeds = {seed: [of_image(seed, first + k) for k in range(images)] for seed in weights if seed is not None}
         self.generators = {seed: rng.ImageRNG(p.rng.shape, seeds) for seed, seeds in self.seeds.items()}
 
     def next(self, own: Tensor, scale: float = 1.0) -> Tensor:

@@ -19,7 +19,7 @@ def length(text: str, steps: int, positive: bool) -> list:
     try:
         parts = list(prompt_parser.get_multicond_prompt_list([text])[1]) if positive else [text]
         schedules = prompt_parser.get_learned_conditioning_prompt_schedules(parts, steps)
-        texts = [at for schedule in schedules for _, at in schedule]
+        texts = {at for schedule in schedules for _, at in schedule}        # [a|b] is two, however many steps
     except Exception:           # what is half typed may not be parsed yet
-        texts = [text]
+        texts = {text}
     return list(max((sd_hijack.model_hijack.get_prompt_lengths(each) for each in texts), key=lambda found: found[0]))

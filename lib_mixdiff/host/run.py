@@ -16,7 +16,7 @@ from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.sampling import Sampling
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.seeds import RANDOM, has_seeds, seeded
+from lib_mixdiff.seeds import RANDOM, SEEDS, has_seeds, of_image, seeded
 
 INFOTEXT = "mixdiff"    # key of the plan under a picture
 
@@ -125,11 +125,11 @@ class Lines:
 
 def settled(wanted: object) -> Plan:
     """With numbers for random seeds, and images kept here by their hash. PlanError."""
-    plan = seeded(Plan.from_dict(wanted), lambda seed: randrange(2**32) if seed == RANDOM else seed)
+    plan = seeded(Plan.from_dict(wanted), lambda seed: randrange(SEEDS) if seed == RANDOM else seed)
     return plan.with_each(["image", "mask"], by_hash)
 
 
 def infotext(plan: Plan, image: int = 0) -> str:
     """The plan as one line for the parameters of one of the job's pictures: as the first of a job, it would be the same."""
-    plan = seeded(plan, lambda seed: min(seed + image, 2**32 - 1))
+    plan = seeded(plan, lambda seed: of_image(seed, image))
     return json.dumps(plan.to_dict(defaults=False), ensure_ascii=False)

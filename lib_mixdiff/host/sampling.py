@@ -104,7 +104,9 @@ def canvas_of(p: Job, x: Tensor) -> Canvas:
         whole = p.hr_upscale_to_x // CELL_PX, p.hr_upscale_to_y // CELL_PX
         return Canvas(height, width, view_before_cut((p.truncate_x, p.truncate_y), whole))
     if (pasted := getattr(p, "paste_to", None)) and p.overlay_images:
-        return Canvas(height, width, view_of_area(pasted, p.overlay_images[0].size, (CELL_PX * width, CELL_PX * height)))
+        picture, drawn = p.overlay_images[0].size, (CELL_PX * width, CELL_PX * height)
+        view = view_of_area(pasted, picture, drawn)
+        return Canvas(height, width, view, scale=drawn[0] / (picture[0] * (view[2] - view[0])))
     return Canvas(height, width)
 
 

@@ -112,6 +112,14 @@ def test_a_random_seed_is_written_down_and_brings_every_picture_back(host):
         assert np.abs(alone.astype(int) - made).max() <= 2, k
 
 
+def test_behind_the_last_seed_comes_the_first(host):
+    plan = {"regions": [{"seed": 2**32 - 1, "prompt": OTHER}]}
+    both = host.txt2img(plan, batch_size=2, sampler_name="Euler a")
+    assert '\\"seed\\": 0}' in both.info["infotexts"][1]
+    alone = host.txt2img({"regions": [{"seed": 0, "prompt": OTHER}]}, seed=12, sampler_name="Euler a").pictures[0]
+    assert np.abs(alone.astype(int) - both.pictures[1]).max() <= 2
+
+
 # --- guides ---
 
 def guide(strength: float = 1.0, box: list | None = None, **keys) -> dict:

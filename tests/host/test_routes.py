@@ -103,6 +103,15 @@ def test_the_influence_of_regions_is_a_picture_at_latent_resolution(host, ask):
     assert ask("POST", "preview", json={"plan": LEFT_RIGHT, "job": {"tiling": True}})[0] == 422
 
 
+@pytest.mark.parametrize("job, left", [
+    ({"width": 16384, "height": 16384}, "16384x16384"), ({"enable_hr": True, "width": 8192, "height": 8192}, "16384x16384"),
+    ({"enable_hr": True, "width": 4096, "height": 64, "hr_resize_x": 4}, "0x0"), ({"enable_hr": True, "hr_resize_x": 7, "hr_resize_y": 7}, "0x0")])
+def test_a_pass_that_is_empty_or_too_large_is_neither_counted_nor_drawn(ask, job, left):
+    for route in ("check", "preview"):
+        status, found = ask("POST", route, json={"plan": LEFT_RIGHT, "job": job})
+        assert status == 422 and left in found["errors"] and "megapixels" in found["remedy"]
+
+
 def test_the_tokens_of_a_regions_prompts(ask):
     long = "a red circle " * 30
     plan = {"regions": [{"prompt": "a red circle", "negative_prompt": ""}, {"prompt": f"[{long}:a cross:0.5] AND a cross"}, {}]}
