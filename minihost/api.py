@@ -10,7 +10,6 @@ from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from modules import errors, infotext_utils, scripts, sd_models, sd_samplers, shared
-from modules.call_queue import queue_lock
 from modules.errors import NotHere
 from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
 from PIL import Image, PngImagePlugin
@@ -74,7 +73,7 @@ def run(request: BaseModel, job: type, runner: scripts.ScriptRunner, **pictures:
     p = job(**{f.name: value for f in fields(job) if (value := getattr(request, f.name)) is not None} | pictures)
     p.scripts, p.script_args = runner, script_args(runner, request.alwayson_scripts)
     p.sampler_name = p.sampler_name or request.sampler_index
-    with queue_lock:
+    with shared.queue_lock:
         try:
             shared.state.begin(job=f"scripts_{'img2img' if runner is scripts.scripts_img2img else 'txt2img'}")
             processed = process_images(p)
@@ -99,14 +98,15 @@ def progress() -> dict[str, Any]:
     state = shared.state
     share = 0.01 + (state.job_no + state.sampling_step / max(state.sampling_steps, 1)) / state.job_count if state.job_count > 0 else 0.0
     elapsed = time.time() - state.time_start
-    return dict(progress=min(share, 1.0), eta_relative=elapsed / share - elapsed if share else 0.0, state=state.dict(), current_image=None)
+    described = {name: value for name, value in vars(state).items() if name != "time_start"}
+    return dict(progress=min(share, 1.0), eta_relative=elapsed / share - elapsed if share else 0.0, state=described, current_image=None)
 
 
 def set_options(request: dict[str, Any] = Body()) -> None:      # noqa: B008
     name = request.get("sd_model_checkpoint")
     if name is not None and name not in sd_models.checkpoint_aliases:
         raise RuntimeError(f"model {name!r} not found")
-    with queue_lock:
+    with shared.queue_lock:
         for key, value in request.items():
             shared.opts.set(key, value)
         sd_models.reload_model_weights()
@@ -126,8 +126,8 @@ def create_app() -> FastAPI:
         "samplers": lambda: [dict(name=s.name, aliases=s.aliases, options=s.options) for s in sd_samplers.all_samplers],
         "scripts": lambda: {tab: [s.name for s in runner.scripts if s.api_info] for tab, runner in runners.items()},
         "script-info": lambda: [s.api_info for runner in runners.values() for s in runner.scripts if s.api_info]}
-    post = {"txt2img": txt2img, "img2img": img2img, "interrupt": shared.state.interrupt, "skip": shared.state.skip,
-            "options": set_options, "png-info": png_info}
+    post = {"txt2img": txt2img, "img2img": img2img, "interrupt": shared.state.interrupt, "options": set_options,
+            "png-info": png_info}
     for method, endpoints in (("GET", get), ("POST", post)):
         for name, endpoint in endpoints.items():
             app.add_api_route(f"/sdapi/v1/{name}", endpoint, methods=[method])

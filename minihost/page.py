@@ -11,7 +11,6 @@ import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from modules import errors, infotext_utils, script_callbacks, scripts, sd_models, sd_samplers, shared
-from modules.call_queue import queue_lock
 from modules.processing import StableDiffusionProcessingTxt2Img, process_images
 
 FIELDS = ("prompt", "negative_prompt", "width", "height", "steps", "sampler_name", "cfg_scale", "seed", "batch_size", "n_iter")
@@ -23,7 +22,7 @@ def generate(checkpoint: str, *values: Any) -> tuple[list, str, str]:
     job = dict(zip(FIELDS, values))
     for name in ("width", "height", "steps", "seed", "batch_size", "n_iter"):
         job[name] = int(job[name])
-    with queue_lock:
+    with shared.queue_lock:
         shared.state.begin(job="txt2img")
         try:
             shared.opts.set("sd_model_checkpoint", checkpoint)

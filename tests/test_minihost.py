@@ -496,3 +496,10 @@ def test_both_families_see_one_network(client: Client) -> None:
     eps = timesteps.CompVisTimestepsDenoiser(model)(x, torch.tensor([400]), cond=cond)
     x_ve = x * (1 + sigma**2).sqrt()
     assert close(denoiser(x_ve, sigma, cond=cond), x_ve - sigma * eps)
+
+
+def test_it_stays_small():
+    """Page, JavaScript, demo, the shapes world and the tests' client aside."""
+    folder = Path(__file__).parent.parent / "minihost"
+    files = [file for file in (*folder.glob("*.py"), *folder.glob("modules/*.py")) if file.name not in ("page.py", "client.py")]
+    assert len(files) > 20 and sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) < 1500

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 
-class NansException(Exception):
-    pass
+class NansException(Exception): ...
 
 
 def autocast(disable: bool = False) -> AbstractContextManager:

@@ -12,23 +12,17 @@ def quote(text: Any) -> Any:
     return json.dumps(text, ensure_ascii=False) if set(str(text)) & set(",:\n") else text
 
 
-def read_line(line: str) -> dict[str, str]:
-    """`Steps: 3, Size: 64x64, Note: "a, b"` as a dict of strings."""
-    found, at = {}, 0
-    while key := KEY.match(line, at):
-        value = line[key.end():].partition(",")[0]
-        at = key.end() + len(value)
-        if value.startswith('"'):
-            with suppress(ValueError):          # then it is no JSON, but a value that begins with a quotation mark
-                value, at = json.JSONDecoder().raw_decode(line, key.end())
-        found[key[1]] = value
-    return found
-
-
 def parse_generation_parameters(x: str, skip_fields: list[str] | None = None) -> dict[str, str]:
     """Prompt, negative prompt and parameters of an infotext, without those to be skipped; "Size: 64x128" becomes Size-1 and Size-2."""
     *lines, last = x.strip().split("\n")
-    parameters = read_line(last)
+    parameters, at = {}, 0
+    while key := KEY.match(last, at):
+        value = last[key.end():].partition(",")[0]
+        at = key.end() + len(value)
+        if value.startswith('"'):
+            with suppress(ValueError):          # then it is no JSON, but a value that begins with a quotation mark
+                value, at = json.JSONDecoder().raw_decode(last, key.end())
+        parameters[key[1]] = value
     if len(parameters) < 3:             # then it is the end of the prompt
         lines, parameters = [*lines, last], {}
     prompt, *negative = re.split(r"^\s*Negative prompt:", "\n".join(lines), maxsplit=1, flags=re.MULTILINE)

@@ -236,8 +236,8 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
 def _sample_batch(p: StableDiffusionProcessing, batch: slice) -> Tensor | list[Tensor]:
     """The first half of an iteration: latents (b, 4, h, w), or pictures."""
-    p.prompts, p.negative_prompts, p.seeds = p.all_prompts[batch], p.all_negative_prompts[batch], p.all_seeds[batch]
-    p.subseeds = p.all_subseeds[batch]
+    of_job = p.all_prompts, p.all_negative_prompts, p.all_seeds, p.all_subseeds
+    p.prompts, p.negative_prompts, p.seeds, p.subseeds = (each[batch] for each in of_job)
     p.rng = rng.ImageRNG((shared.sd_model.latent_channels, p.height // 8, p.width // 8), p.seeds)
     p.scripts.before_process_batch(p, batch_number=p.iteration, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds)
     p.activate_extra_networks(p.prompts)

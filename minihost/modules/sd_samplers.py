@@ -3,11 +3,11 @@ from functools import partial
 
 from modules.errors import NotHere
 from modules.sd_samplers_common import Sampler, SamplerData
-from modules.sd_samplers_kdiffusion import KDiffusionSampler, sample_dpmpp_2m, sample_euler, sample_euler_ancestral
+from modules.sd_samplers_kdiffusion import KDiffusionSampler, sample_dpmpp_2m, sample_euler_ancestral
 from modules.sd_samplers_timesteps import CompVisSampler, ddim
 
 all_samplers = [
-    SamplerData("Euler", partial(KDiffusionSampler, sample_euler), ["k_euler"], {}),
+    SamplerData("Euler", partial(KDiffusionSampler, partial(sample_euler_ancestral, eta=0.0)), ["k_euler"], {}),
     SamplerData("Euler a", partial(KDiffusionSampler, sample_euler_ancestral), ["k_euler_a", "k_euler_ancestral"], {}),
     SamplerData("DPM++ 2M", partial(KDiffusionSampler, sample_dpmpp_2m), ["k_dpmpp_2m"], {"scheduler": "karras"}),
     SamplerData("DDIM", partial(CompVisSampler, ddim), ["ddim"], {})]

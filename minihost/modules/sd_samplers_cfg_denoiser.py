@@ -49,16 +49,6 @@ class CFGDenoiser(nn.Module):
         self.padded_cond_uncond = True
         return padded[0], padded[1]
 
-    def _network(self, x: Tensor, sigma: Tensor, image_cond: Tensor, cond: Tensor, uncond: Tensor) -> Tensor:
-        """All rows: in one call, or in several if the texts' lengths or `batch_cond_uncond` ask for it."""
-        contexts, size = [cond, uncond], len(uncond) * (2 if opts.batch_cond_uncond else 1)
-        if cond.shape[1] == uncond.shape[1]:
-            contexts, size = [torch.cat(contexts)], len(x) if opts.batch_cond_uncond else len(uncond)
-        texts = [text for context in contexts for text in context.split(size)]
-        lengths = [len(text) for text in texts]
-        calls = zip(x.split(lengths), sigma.split(lengths), texts, image_cond.split(lengths))
-        return torch.cat([self.inner_model(x, sigma, cond={"c_crossattn": [text], "c_concat": [image]}) for x, sigma, text, image in calls])
-
     def forward(self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float, s_min_uncond: float,
                 image_cond: Tensor) -> Tensor:
         if state.interrupted or state.skipped:
@@ -67,16 +57,21 @@ class CFGDenoiser(nn.Module):
             x = self.p.blended(x, self, sigma)
         conds_list, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
         uncond = prompt_parser.reconstruct_cond_batch(uncond, self.step)
-        image_of_row = [i for i, parts in enumerate(conds_list) for _ in parts] + list(range(len(conds_list)))
+        images = [i for i, parts in enumerate(conds_list) for _ in parts] + list(range(len(conds_list)))        # by row
         at = state.sampling_step, state.sampling_steps
-        params = script_callbacks.CFGDenoiserParams(x[image_of_row], image_cond[image_of_row], sigma[image_of_row], *at, tensor, uncond,
-                                                    self)
+        params = script_callbacks.CFGDenoiserParams(x[images], image_cond[images], sigma[images], *at, tensor, uncond, self)
         script_callbacks.cfg_denoiser_callback(params)
         tensor, uncond = params.text_cond, params.text_uncond
         self.padded_cond_uncond = False
         if opts.pad_cond_uncond and tensor.shape[1] != uncond.shape[1]:
             tensor, uncond = self.pad_cond_uncond(tensor, uncond)
-        x_out = self._network(params.x, params.sigma, params.image_cond, tensor, uncond)
+        contexts, size = [tensor, uncond], len(uncond) * (2 if opts.batch_cond_uncond else 1)
+        if tensor.shape[1] == uncond.shape[1]:          # else the texts' lengths ask for several calls
+            contexts, size = [torch.cat(contexts)], len(params.x) if opts.batch_cond_uncond else len(uncond)
+        texts = [text for context in contexts for text in context.split(size)]
+        by_call = (rows.split([len(text) for text in texts]) for rows in (params.x, params.sigma, params.image_cond))
+        x_out = torch.cat([self.inner_model(x, sigma, cond={"c_crossattn": [text], "c_concat": [image]})
+                           for text, x, sigma, image in zip(texts, *by_call)])
         script_callbacks.cfg_denoised_callback(script_callbacks.CFGDenoisedParams(x_out, *at, self.inner_model))
         first_rows = [parts[0][0] for parts in conds_list]
         self.sampler.last_latent = self.get_pred_x0(params.x[first_rows], x_out[first_rows], sigma)

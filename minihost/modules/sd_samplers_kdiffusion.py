@@ -23,13 +23,12 @@ class CompVisDenoiser(nn.Module):
         sigmas = ((1 - model.alphas_cumprod) / model.alphas_cumprod).sqrt()
         self.register_buffer("sigmas", sigmas)
         self.register_buffer("log_sigmas", sigmas.log())
-        self.register_buffer("timesteps", torch.arange(len(sigmas)))
 
     def t_to_sigma(self, t: Tensor) -> Tensor:
-        return torch.from_numpy(np.interp(t, self.timesteps, self.log_sigmas)).float().exp()
+        return torch.from_numpy(np.interp(t, range(len(self.sigmas)), self.log_sigmas)).float().exp()
 
     def sigma_to_t(self, sigma: Tensor) -> Tensor:
-        return torch.from_numpy(np.interp(sigma.log(), self.log_sigmas, self.timesteps)).float()
+        return torch.from_numpy(np.interp(sigma.log(), self.log_sigmas, range(len(self.sigmas)))).float()
 
     def forward(self, input: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
         t, sigma = self.sigma_to_t(sigma), sigma.view(-1, 1, 1, 1)
@@ -57,24 +56,17 @@ class KDiffusionSampler(Sampler):
         return (0.0 if latent is None else latent) + sigmas[0] * noise, {"sigmas": sigmas}
 
 
-def sample_euler(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
-    """Euler's method on dx/dsigma = (x - D(x; sigma)) / sigma (Karras et al. 2022, Algorithm 2 without churn)."""
+def sample_euler_ancestral(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None],
+                           eta: float = 1.0) -> Tensor:
+    """Euler's method on dx/dsigma = (x - D(x; sigma)) / sigma (Karras et al. 2022, Algorithm 2 without churn) beyond the next sigma,
+    and back to it by fresh noise, as in DDPM (Song et al. 2021, eq. 16); with eta 0 to it, and no noise."""
     for i, (sigma, following) in enumerate(pairwise(sigmas)):
         denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
         callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-        x = x + (following - sigma) * (x - denoised) / sigma
-    return x
-
-
-def sample_euler_ancestral(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict, callback: Callable[[dict], None]) -> Tensor:
-    """Euler's method beyond the next sigma, and back to it by fresh noise, as in DDPM (Song et al. 2021, eq. 16 with eta = 1)."""
-    for i, (sigma, following) in enumerate(pairwise(sigmas)):
-        denoised = model(x, sigma * x.new_ones(len(x)), **extra_args)
-        callback({"x": x, "i": i, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-        down = following**2 / sigma
-        x = denoised + down / sigma * (x - denoised)
-        if i < len(sigmas) - 2:
-            x = x + (following**2 - down**2).sqrt() * model.p.rng.next()
+        up = eta * following * (1 - (following / sigma) ** 2).sqrt()
+        x = denoised + (following**2 - up**2).sqrt() / sigma * (x - denoised)
+        if up > 0:
+            x = x + up * model.p.rng.next()
     return x
 
 

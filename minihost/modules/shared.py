@@ -1,4 +1,5 @@
 """What all modules share: settings, the state of the job and the loaded model."""
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ class Options(SimpleNamespace):
 
 
 class State:
-    """What the job at hand is doing; `interrupt` and `skip` are wishes that the sampling loop reads."""
+    """What the job at hand is doing; `interrupt` is a wish that the sampling loop reads."""
 
     def begin(self, job: str = "(unknown)") -> None:
         self.job, self.job_no, self.job_count, self.sampling_step, self.sampling_steps = job, 0, -1, 0, 0
@@ -42,13 +43,8 @@ class State:
     def interrupt(self) -> None:
         self.interrupted = True
 
-    def skip(self) -> None:
-        self.skipped = True
 
-    def dict(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "time_start"}
-
-
+queue_lock = threading.Lock()           # jobs from the API and from the page run one at a time
 opts = Options(**FREE, **FIXED)
 state = State()
 state.begin("")
