@@ -13,7 +13,7 @@ its rows for the picture, so every row is that of each member, mixed. Prediction
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -49,7 +49,8 @@ class _Piece:
     crop: Box
     text: Cond | None
     slot: int                       # 0: conds, 1: unconds
-    weights: Tensor                 # (2, 1, crop height, crop width): of (gC, N) or (U, gU)
+    share: Tensor                   # (crop height, crop width)
+    scales: tuple[float, float]     # times share: of (gC, N) or (U, gU)
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,11 @@ class Mosaic:
 
     `and_weights` are b_j: for each image of the batch the weights of its conds. Every step: `start()`, then `predict` for
     the host's rows in their order, in one call or several; after several, `rows()` holds what belongs into all of them.
+    `largest`: cells that one call of the network may hold for each of the host's rows; None: as many as the canvas has.
     """
 
-    def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]]) -> None:
+    def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]], largest: int | None = None) -> None:
+        self.largest = largest
         self.and_weights = [list(weights) for weights in and_weights]
         self.conds = sum(map(len, self.and_weights))
         self.calls = 0                          # of the network, over the run
@@ -98,15 +101,18 @@ class Mosaic:
                                "which mixdiff cannot tell from the job's own calls; disable one of the two")
         if self._sums.numel() == 0:
             self._sums = torch.zeros(2, 2, len(self.and_weights), *x.shape[1:], dtype=torch.float32, device=x.device)
-            self._pieces = [[_Piece(p.row, p.crop, p.text, p.slot, p.weights.to(x.device)) for p in row] for row in self._pieces]
+            there = {id(p.share): p.share.to(x.device) for row in self._pieces for p in row}       # once for all pieces of a member
+            self._pieces = [[replace(p, share=there[id(p.share)]) for p in row] for row in self._pieces]
         self._next = last
-        for batch in self._batches_of(first, last, tokens(text), cells=x.shape[0] * x.shape[2] * x.shape[3]):
+        for batch in self._batches_of(first, last, tokens(text), x.shape[2] * x.shape[3]):
             rows = [p.row - first for p in batch.pieces]
             crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
             prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
             self.calls += 1
-            for one, piece in zip(prediction.float().unsqueeze(1), batch.pieces):       # (1, channels, height, width)
-                self._sums[(piece.slot, slice(None), self._image[piece.row], *piece.crop.of)].addcmul_(piece.weights, one)
+            for one, piece in zip(prediction.float(), batch.pieces):
+                weighted = one * piece.share
+                for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
+                    sums[piece.crop.of].add_(weighted, alpha=scale)
         return self.rows()[first:last].to(x.dtype)
 
     def rows(self) -> Tensor:
@@ -128,14 +134,15 @@ class Mosaic:
 
     def call_shapes(self, height: int, width: int, length: int = 77) -> list[tuple[int, int, int]]:
         """(rows, height, width) of the network's calls for one step that is asked for at once, on a canvas of height x width cells."""
-        rows = len(self._pieces)
         return [(len(b.pieces), b.pieces[0].crop.height, b.pieces[0].crop.width)
-                for b in self._batches_of(0, rows, length, rows * height * width)]
+                for b in self._batches_of(0, len(self._pieces), length, height * width)]
 
-    def _batches_of(self, first: int, last: int, length: int, cells: int) -> list[_Batch]:
-        """The pieces of these rows in batches of one size and text length, none larger than the host's own call."""
+    def _batches_of(self, first: int, last: int, length: int, canvas: int) -> list[_Batch]:
+        """The pieces of these rows in batches of one size and text length, none larger than the host's own call of so many cells a row,
+        nor than `largest` allows."""
         key = (first, last, length)
         if key not in self._batches:
+            cells = (last - first) * min(canvas, self.largest or canvas)
             groups: dict[tuple, list[_Piece]] = {}
             for piece in (p for row in self._pieces[first:last] for p in row):
                 size = piece.crop.height, piece.crop.width
@@ -155,16 +162,14 @@ def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> li
     else:
         parts = list(enumerate(member.parts)) if k == 0 else []
     total = sum(weights if member.parts is None else (p.weight for p in member.parts))
-    return [_Piece(first + k, member.crop, part.text, 0,
-                   torch.stack([member.share * (member.guidance * part.weight),
-                                member.share * (part.weight + (1 - total if i == 0 else 0))])[:, None])
+    return [_Piece(first + k, member.crop, part.text, 0, member.share,
+                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)))
             for i, part in parts]
 
 
 def _uncond_piece(member: Member, weights: list[float], row: int) -> _Piece:
     total = sum(weights if member.parts is None else (p.weight for p in member.parts))
-    return _Piece(row, member.crop, member.uncond, 1,
-                  torch.stack([member.share, member.share * (member.guidance * total)])[:, None])
+    return _Piece(row, member.crop, member.uncond, 1, member.share, (1.0, member.guidance * total))
 
 
 def _texts(batch: _Batch, host: Cond, rows: list[int]) -> Cond:

@@ -59,6 +59,7 @@ class LatentDiffusion(nn.Module):
         refuse({f"conditioning_key {(key := params.get('conditioning_key', 'crossattn'))!r}": key != "crossattn"})
         self.parameterization = params.get("parameterization", "eps")
         self.scale_factor, self.latent_channels = float(params.get("scale_factor", 1.0)), params.get("channels", 4)
+        self.image_size = params.get("image_size", 64)          # cells of the pictures it was trained on
         start, end = float(params["linear_start"]), float(params["linear_end"])
         betas = torch.linspace(start**0.5, end**0.5, int(params.get("timesteps", 1000)), dtype=torch.float64) ** 2
         self.register_buffer("alphas_cumprod", torch.cumprod(1.0 - betas, 0).float(), persistent=False)

@@ -14,6 +14,7 @@ from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
 from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.host.tiling import grid_of, largest_call
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
@@ -90,11 +91,12 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
     refuse_weightless("job.prompt", prompt, parts[0])
     plain = (sum(map(len, parts)) + job.batch_size) * canvas.height * canvas.width
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
-    if regions := active_regions(plan):
+    regions, grid = active_regions(plan), grid_of(plan)
+    if regions or grid:
         texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
                   None if r.negative_prompt is None else TEXT) for r in regions]
-        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
-        shapes = Mosaic(told(members, texts), parts).call_shapes(canvas.height, canvas.width)
+        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale, grid)
+        shapes = Mosaic(told(members, texts), parts, largest_call(plan, grid)).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,

@@ -17,6 +17,7 @@ from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
+from lib_mixdiff.host.tiling import grid_of, largest_call
 from lib_mixdiff.mosaic import Member, Mosaic
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
@@ -35,7 +36,7 @@ class Sampling:
         """Puts the noise of regions with seeds into `noise`."""
         self.plan, self.p, self.start_noise = plan, p, noise
         self.canvas, self.clock = canvas_of(p, x), Clock(p.sampler)
-        self.regions = active_regions(plan)
+        self.regions, self.grid = active_regions(plan), grid_of(plan)
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
@@ -55,7 +56,7 @@ class Sampling:
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
         if pulls or self.ranged:
             self.clock.enter(stack)
-        if not self.regions:
+        if not self.regions and self.grid is None:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
@@ -66,7 +67,7 @@ class Sampling:
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
         if acting not in self.members:
             self.members[acting] = placed([place for place in self.places if place.index in acting], self.plan, self.canvas,
-                                          self.p.cfg_scale)
+                                          self.p.cfg_scale, self.grid)
         return self.members[acting]
 
     def encode(self) -> None:
@@ -91,7 +92,7 @@ class Sampling:
         key = acting, self.texts.entries(denoiser.step)
         if key not in self.mosaics:
             members = told(self.members_of(acting), self.texts.at(denoiser.step, denoiser))
-            self.mosaics[key] = Mosaic(members, self.and_weights)
+            self.mosaics[key] = Mosaic(members, self.and_weights, largest_call(self.plan, self.grid))
         rows.start(self.mosaics[key])
 
 

@@ -1,0 +1,56 @@
+"""Tiles over HTTP, on either host: a tiled canvas is that of regions without words where its tiles are, and one tile is the plain job."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.host.jobs import LEFT_RIGHT, img2img
+
+TILES = {"width": 64, "height": 72, "overlap": [16, 8]}
+JOBS = {"Euler": ("txt2img", {}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
+        "Euler a": ("txt2img", {"sampler_name": "Euler a"}), "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}),
+        "img2img": img2img(), "hires": ("txt2img", {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.7})}
+
+
+def by_hand(width: int, height: int) -> dict:
+    """Regions on the tiles of a canvas of so many px; 8 of 8 cells and 9 cells overlap by 2 and 1."""
+    places = {(128, 128): ([0, 4, 8], [0, 7]), (192, 192): ([0, 5, 11, 16], [0, 8, 15])}[width, height]
+    return {"regions": [{"box": [8 * x / width, 8 * y / height, (8 * x + 64) / width, (8 * y + 72) / height]}
+                        for y in places[1] for x in places[0]]}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_tiles_are_regions_without_words(go, job):
+    patched = {**by_hand(128, 128), "hires": by_hand(192, 192)}
+    expected, plain, got = go(JOBS[job], patched), go(JOBS[job]), go(JOBS[job], {"tiles": TILES})
+    assert np.abs(got - expected).max() < 1e-3 * max(1.0, np.abs(expected).max())
+    assert np.abs(got - plain).max() > 1e-2
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
+def test_one_tile_over_all_is_the_plain_job(host, sampler):
+    plain = host.txt2img(sampler_name=sampler)
+    assert host.txt2img({"tiles": {"width": 128, "height": 512}}, sampler_name=sampler).pictures[0].tolist() == plain.pictures[0].tolist()
+
+
+@pytest.mark.parametrize("batch, rows", [(1, [2] * 6), (2, [4] * 3), (3, [6, 6]), (6, [7, 5])])
+def test_so_many_tiles_go_through_the_network_at_once(host, batch, rows):
+    """With cond and uncond each, and never more cells than the plain job's call has: 2 x 16 x 16 are 7 tiles of 9 x 8."""
+    answer = host.txt2img({"tiles": {**TILES, "batch": batch}}, probe={}, steps=1)
+    assert answer.status == 200, answer.error
+    assert host.calls() == [[n, 4, 9, 8] for n in rows]
+
+
+def test_regions_lie_over_tiles(host):
+    assert host.txt2img({**LEFT_RIGHT, "tiles": TILES}, probe={}).status == 200
+    over = host.latents()
+    assert all(call[2:] in ([9, 8], [16, 8]) for call in host.calls())
+    host.txt2img({"tiles": TILES}, probe={})
+    assert np.abs(over - host.latents()).max() > 1e-2
+
+
+def test_check_counts_tiles(host):
+    job = {"width": 128, "height": 128, "steps": 3, "sampler_name": "Euler", "prompt": "a red circle"}
+    counted = host.post("/mixdiff/v1/check", {"plan": {"tiles": {**TILES, "batch": 2}}, "job": job})
+    host.txt2img({"tiles": {**TILES, "batch": 2}}, probe={}, **job)
+    assert counted["cost"]["calls"] == len(host.calls())
