@@ -1,6 +1,8 @@
 // A picture below the regions: to see what they lie on.
 
 class MixdiffBackdrop {
+    static FITS = ["fill", "cover", "contain", "fill"];         // the modes of img2img's resizing, as they stand on the page
+
     constructor(editor, stage) {
         this.editor = editor;
         this.kind = "none";
@@ -25,10 +27,17 @@ class MixdiffBackdrop {
 
     // The picture that the page shows now, where it is one of the page's own.
     follow() {
-        const of = {result: `#${this.editor.tab}_gallery img`, input: "#img2img_image img"}[this.kind];
-        if (!of) return;
-        const source = document.querySelector(of)?.src || "";
+        const {kind, image} = this;
+        if (kind !== "result" && kind !== "input") return;
+        const source = (kind === "input" ? this.editor.job.image : this.result)?.src || "", mode = [...document.querySelectorAll("#resize_mode input")].findIndex((each) => each.checked);
+        image.style.objectFit = kind === "input" && MixdiffBackdrop.FITS[mode] || "";
         if (source !== this.source) this.show(source);
+    }
+
+    // The picture that is chosen in the gallery; of several the first is their grid, then the last one.
+    get result() {
+        const images = [...document.querySelectorAll(`#${this.editor.tab}_gallery .grid-container img`)], chosen = images.findIndex((image) => image.closest(".selected"));
+        return chosen > 0 ? images[chosen] : images[images.length - 1];
     }
 
     show(source) {

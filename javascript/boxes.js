@@ -5,7 +5,7 @@ class MixdiffGrid {
 
     constructor([width, height], cellPx) {
         this.size = [width, height];
-        this.cell = [cellPx / width, cellPx / height];
+        this.cell = this.size.map((side) => 1 / Math.max(1, Math.floor(side / cellPx)));      // what is left of a side is not drawn
     }
 
     static fraction(value) {

@@ -107,9 +107,9 @@ class MixdiffFiles {
 
     // The tab prints every text of a PNG: ours is folded away. Its images are kept here, so that "Send to" finds them.
     static fold(tab) {
-        for (const name of tab.querySelectorAll("p > b")) {
-            const text = name.parentElement.nextElementSibling;
-            if (name.textContent !== "mixdiff" || text?.tagName !== "P") continue;
+        for (const bold of tab.querySelectorAll("p > b")) {             // between its paragraphs the host has empty ones
+            const [name, text] = [...bold.closest("div").querySelectorAll(":scope > p")].filter((each) => each.textContent.trim());
+            if (name?.textContent !== "mixdiff" || !text) continue;
             const details = MixdiffFiles.element("details", "mixdiff-chunk");
             details.append(MixdiffFiles.element("summary", "", {}, `the plan with its masks, ${Math.ceil(text.textContent.length / 1024)} kB`));
             text.replaceWith(details);

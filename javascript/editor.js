@@ -33,15 +33,9 @@ class MixdiffEditor {
         }
         if (signal.aborted) return;
         this.text.addEventListener("input", () => this.fresh(), {signal});
-        document.addEventListener("input", (event) => {
-            if (!event.target.closest(`[id^=${this.tab}_]`)) return;
-            this.stage.arrange();
-            this.panels.fill();
-            this.check.soon();
-        }, {signal});
-        const timer = setInterval(() => {                               // gradio tells of what it writes to nobody
+        const timer = setInterval(() => {               // gradio tells nobody of what it writes, and of a slider before it writes its number
             this.fresh();
-            this.backdrop.follow();
+            this.follow();
         }, MixdiffEditor.POLL_MS);
         signal.addEventListener("abort", () => clearInterval(timer));
         this.read();
@@ -117,6 +111,18 @@ class MixdiffEditor {
     // What was typed or pasted in the meantime.
     fresh() {
         if (this.text.value !== this.written) this.read();
+    }
+
+    // The job that the page's fields describe now.
+    follow() {
+        const now = JSON.stringify([this.job.fields, this.job.aspect]);
+        if (now !== this.followed) {
+            this.followed = now;
+            this.stage.arrange();
+            this.panels.fill();
+            this.check.soon();
+        }
+        this.backdrop.follow();
     }
 
     // Every edit is one change of a copy of the plan; `again` says that it goes on with the last one, which one undo takes back.

@@ -13,7 +13,7 @@ class MixdiffField {
         else if (type === "string") this.control = element("input", "", null, {type: "text", ...attributes});
         else this.control = element("input", "", null, {type: "number", min: minimum, ...maximum !== undefined && {max: maximum}, step: type === "integer" ? 1 : "any", ...attributes});
         if (otherwise || (usual !== null && usual !== undefined)) this.control.placeholder = otherwise || usual;
-        this.label = labelled(title, this.control, parent, `mixdiff-field ${rows || wide ? "mixdiff-wide" : type === "boolean" ? "mixdiff-check" : ""}`);
+        this.label = labelled(title, this.control, parent, `mixdiff-field ${rows ? "prompt " : ""}${rows || wide ? "mixdiff-wide" : type === "boolean" ? "mixdiff-check" : ""}`);
         this.control.addEventListener(this.described.enum || type === "boolean" ? "change" : "input", () => this.write());
         this.control.addEventListener("blur", () => { this.typing = false; });
         this.fill();

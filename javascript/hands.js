@@ -33,9 +33,10 @@ class MixdiffHands {
         window.addEventListener("pointercancel", mine(cancel, true), {signal});
         window.addEventListener("keydown", (event) => {
             if (event.key !== "Escape") return;
+            event.stopPropagation();                    // to the page it says: interrupt the job
             gesture.abort();
             cancel(event);
-        }, {signal});
+        }, {signal, capture: true});
     }
 
     pan(event) {

@@ -18,9 +18,20 @@ class MixdiffJob {
         return this.tab === "txt2img" && Boolean(document.querySelector("#txt2img_hr-checkbox input")?.checked);
     }
 
-    // Width and height in px of the first pass; what they were while one of them is being typed.
+    // What the img2img tab that is seen works on.
+    get image() {
+        return [...document.querySelectorAll("#mode_img2img > .tabitem")].find((tab) => tab.offsetParent)?.querySelector("img");
+    }
+
+    // Of "Resize by", where that is chosen.
+    get scale() {
+        return this.tab === "img2img" && document.querySelector("#img2img_tab_resize_by")?.offsetParent ? this.number("scale") : undefined;
+    }
+
+    // Width and height in px of the first pass; what they were while one of them is being typed, or there is no image to resize.
     get size() {
-        const size = [this.number("width"), this.number("height")];
+        const {scale, image} = this;
+        const size = scale ? [image?.naturalWidth, image?.naturalHeight].map((side) => Math.floor(side * scale)) : [this.number("width"), this.number("height")];
         if (size[0] && size[1]) this.known = size;
         return this.known;
     }

@@ -6,8 +6,9 @@ class MixdiffPictures {
         this.around = new Map();
     }
 
+    // A whole one: in a property of CSS it would be read from where the style sheet lies.
     url(image) {
-        if (image.startsWith("sha256:")) return `mixdiff/v1/assets/${image.slice(7).toLowerCase()}`;
+        if (image.startsWith("sha256:")) return new URL(`mixdiff/v1/assets/${image.slice(7).toLowerCase()}`, document.baseURI).href;
         return image.startsWith("data:") ? image : `data:image/png;base64,${image}`;
     }
 

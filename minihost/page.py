@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from modules import errors, infotext_utils, script_callbacks, scripts, sd_models, sd_samplers, shared
 from modules.processing import StableDiffusionProcessingTxt2Img, process_images
 
@@ -93,9 +93,15 @@ def create_ui() -> gr.Blocks:
 
 
 def mount(app: FastAPI, page: gr.Blocks, extensions: Sequence[Path]) -> None:
-    """Puts the page at /, without what gradio's own page loads from elsewhere, and with the extensions' style.css and javascript/*.js."""
-    own = "".join(f"<{tag}>{file.read_text(encoding='utf-8')}</{tag}>" for folder in extensions
-                  for tag, files in (("style", "style.css"), ("script", "javascript/*.js")) for file in sorted(folder.glob(files)))
+    """Puts the page at /, without what gradio's own page loads from elsewhere, and with the extensions' style.css and javascript/*.js,
+    each from an address of its own, as the WebUI has them."""
+    own = ""
+    for form, files in (('<link rel="stylesheet" href="{}">', "style.css"), ('<script src="{}"></script>', "javascript/*.js")):
+        for folder in extensions:
+            for file in sorted(folder.glob(files)):
+                address = f"extensions/{folder.name}/{file.relative_to(folder)}"
+                app.add_route(f"/{address}", lambda request, file=file: FileResponse(file))
+                own += form.format(address)
 
     @app.middleware("http")
     async def local_only(request: Request, call_next: Any) -> Any:

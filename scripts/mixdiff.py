@@ -5,7 +5,7 @@ from modules import script_callbacks, scripts
 from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run
 from lib_mixdiff.host.sampling import step_done
-from lib_mixdiff.host.travel import carry, carry_in_file, left_out, pasted
+from lib_mixdiff.host.travel import carry, carry_in_file, has_plan, left_out, pasted
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
 
@@ -23,9 +23,9 @@ class Script(scripts.Script):
             gr.HTML(f'<div class="mixdiff-editor" data-tab="{"img2img" if is_img2img else "txt2img"}"></div>')
             note = gr.HTML("", elem_id=self.elem_id("mixdiff_left_out"), elem_classes="mixdiff-left-out")
             plan = gr.Textbox("", label="Plan (JSON)", lines=4, max_lines=30, placeholder=PLACEHOLDER, elem_id=self.elem_id("mixdiff_plan"))
-        self.infotext_fields = [(enabled, lambda found: "mixdiff" in found), (plan, "mixdiff"), (note, left_out),
+        self.infotext_fields = [(enabled, has_plan), (plan, "mixdiff"), (note, left_out),
                                 (accordion, lambda found: gr.Accordion.update(open=True) if left_out(found) else None)]
-        self.paste_field_names = ["mixdiff"]
+        self.paste_field_names = ["mixdiff", has_plan]      # what "Send to" takes from tab to tab
         return [enabled, plan]
 
     def process(self, p, *args):

@@ -118,12 +118,24 @@ def test_the_canvas_has_the_jobs_shape(editor):
         return box["width"] / box["height"]
 
     assert shape() == pytest.approx(1, abs=0.02)
+    def comes(ratio: float, x: str):
+        """The shape, and where a region of the right half begins."""
+        editor.wait_for_function("""([ratio, x]) => {
+            const stage = document.querySelector(".mixdiff-stage"), field = document.querySelector(".mixdiff-panel [data-key=box]");
+            return Math.abs(stage.clientWidth / stage.clientHeight - ratio) < .05 && field.value === x;
+        }""", arg=[ratio, x])
+
     write(editor, "txt2img_width", "256")
     editor.locator("[id$=mixdiff_plan] textarea").first.fill('{"regions": [{"box": [0.5, 0, 1, 1]}]}')
-    assert editor.locator(".mixdiff-panel").get_by_label("X", exact=True).input_value() == "128"
-    editor.wait_for_function("Math.abs(document.querySelector('.mixdiff-stage').clientWidth / document.querySelector('.mixdiff-stage').clientHeight - 2) < .05")
+    comes(2, "128")
+    editor.locator("#txt2img_height input[type=range]").evaluate("""slider => {
+        slider.value = 512;
+        slider.dispatchEvent(new Event("input", {bubbles: true}));
+    }""")
+    comes(0.5, "128")
+    write(editor, "txt2img_height", "128")
     write(editor, "txt2img_width", "128")
-    assert editor.locator(".mixdiff-panel").get_by_label("X", exact=True).input_value() == "64"
+    comes(1, "64")
 
 
 # --- masks ---
@@ -361,7 +373,9 @@ def test_escape_takes_a_drag_back(editor):
     editor.mouse.move(*at(editor, 0.2, 0.2))
     editor.mouse.down()
     editor.mouse.move(*at(editor, 0.6, 0.6), steps=3)
+    editor.evaluate("() => { window.told = 0; document.addEventListener('keydown', () => { window.told++; }, {once: true}); }")
     editor.keyboard.press("Escape")
+    assert editor.evaluate("window.told") == 0, "the page would interrupt its job"
     editor.mouse.move(*at(editor, 0.7, 0.7), steps=3)
     editor.mouse.up()
     assert plan_of(editor) == {"regions": [{"box": [0, 0, 0.5, 0.5]}]}

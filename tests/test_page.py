@@ -26,6 +26,7 @@ def page():
         page.problems = []
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("request", lambda request: request.url.startswith((host.url, "data:", "blob:")) or page.problems.append(request.url))
+        page.on("response", lambda answer: answer.status == 404 and "/mixdiff/" in answer.url and page.problems.append(f"not found: {answer.url}"))
         page.goto(host.url)
         page.wait_for_selector("#txt2img_generate")
         page.host = host

@@ -229,7 +229,8 @@ def test_the_png_info_tab_folds_the_chunk_away_and_keeps_its_masks(fresh):
     page, (mask, file) = fresh(opened=False), new_mask()
     text = chunk.packed(bundle(mask, file))
     page.evaluate("""text => { const tab = document.createElement("div"); tab.id = "tab_pnginfo"; document.body.append(tab);
-        tab.innerHTML = "<div><p><b>parameters</b></p><p>a cat</p></div><div><p><b>mixdiff</b></p><p>" + text + "</p></div>"; }""", text)
+        for (const [name, value] of [["parameters", "a cat"], ["mixdiff", text]])
+            tab.innerHTML += `<div>\n<p><b><p>${name}</p></b></p>\n<p><p>${value}</p></p>\n</div>\n`; }""", text)
     page.wait_for_selector("#tab_pnginfo details summary")
     assert page.locator("#tab_pnginfo details").count() == 1 and page.get_by_text("a cat", exact=True).is_visible()
     assert not page.get_by_text(text).is_visible()

@@ -106,6 +106,11 @@ def pasted(infotext: str, params: dict[str, Any]) -> None:
             params[LEFT_OUT] = left
 
 
+def has_plan(params: dict[str, Any]) -> bool:
+    """Whether there is a plan among the parameters of a pasted infotext."""
+    return chunk.KEY in params
+
+
 def left_out(params: dict[str, Any]) -> str:
     """What was left out of the pasted infotext with these parameters, as HTML; never twice the same, for the page shows only changes."""
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in params.get(LEFT_OUT, ()))
