@@ -41,13 +41,15 @@ def write_prompts(page: Any) -> None:
     page.get_by_text("U-Net calls").first.wait_for()
 
 
-def generate(page: Any) -> Path:
+def generate(page: Any, into: Path) -> Path:
     """The first picture of this page, downloaded with the gallery's button."""
     page.locator("#txt2img_generate").click()
     page.locator("#txt2img_gallery img[data-testid=detailed-image]").wait_for()
     with page.expect_download() as download:
         page.locator("#txt2img_gallery a[download]").first.click()
-    return download.value.path()
+    file = into / download.value.suggested_filename
+    download.value.save_as(file)
+    return file
 
 
 def drop(page: Any, file: Path) -> None:

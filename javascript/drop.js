@@ -3,6 +3,7 @@
 class MixdiffFiles {
     static TYPES = ".png,.jpg,.jpeg,.webp,.json,.txt";
 
+    static HEAD = 1 << 20;              // bytes
     static EMPTY = "Dropped here, a picture made with mixdiff brings its plan back.";
 
     // `root` is the editor's element; all of this stands above it, where a picture is dropped on the closed accordion.
@@ -13,6 +14,7 @@ class MixdiffFiles {
         this.bar = MixdiffFiles.element("div", "mixdiff-bar mixdiff-files", {role: "toolbar", "aria-label": "Pictures and presets"});
         this.note = MixdiffFiles.element("div", "mixdiff-told", {role: "status", "data-empty": MixdiffFiles.EMPTY});
         this.bar.mixdiff = this;
+        root.mixdiff.files = this;
         root.before(this.bar, this.note);
         this.button("Read a picture or plan…", "Takes the plan out of a PNG, JPG or WEBP picture, a preset, or a text", () => this.choose((file) => this.take(file, file.name)));
         this.home.addEventListener("dragover", (event) => {
@@ -96,6 +98,13 @@ class MixdiffFiles {
             this.say(left.length ? `The plan of ${name}. Left out, or not here:` : `The plan of ${name}.`, left);
             if (infotext) this.offer("Take its prompt, seed and settings, too", () => this.paste(infotext, name));
         });
+    }
+
+    // A picture that was dropped on the canvas is a guide; its plan may have been meant.
+    async alsoPlan(file) {
+        if (!/Xtmixdiff\0/.test(await file.slice(0, MixdiffFiles.HEAD).text())) return;         // a text of a PNG, before its pixels
+        this.say(`${file.name} is a guide now. It also carries a plan.`);
+        this.offer("Take its plan instead", () => this.take(file, file.name));
     }
 
     // What one may want next, after what was said.

@@ -13,7 +13,7 @@ from tests.test_editor import plan_of
 OF_THE_WEBUI = ("reading 'props'",)      # gradio's own, also without any extension: outputs that are not on the page
 
 
-def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(browser):
+def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(browser, tmp_path):
     problems: list[str] = []
 
     def fresh():
@@ -28,7 +28,7 @@ def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(br
     first_use.write_prompts(page)
     assert page.get_by_label("Enable").first.is_checked()
     plan = Plan.from_dict(plan_of(page))
-    first = first_use.generate(page)
+    first = first_use.generate(page, tmp_path / "first")
     found = detect(np.asarray(Image.open(first).convert("RGB")))
     for i, name in enumerate(first_use.OBJECTS):
         assert placed(found, (i / 3, 0, (i + 1) / 3, 1), name), found
@@ -40,5 +40,5 @@ def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(br
     assert Plan.from_dict(plan_of(again)) == plan and again.get_by_label("Enable").first.is_checked()
     first_use.take_settings(again)
     assert Plan.from_dict(plan_of(again)) == plan
-    assert first_use.generate(again).read_bytes() == first.read_bytes()
+    assert first_use.generate(again, tmp_path / "again").read_bytes() == first.read_bytes()
     assert [problem for problem in problems if not any(own in problem for own in OF_THE_WEBUI)] == []

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from lib_mixdiff import chunk
 from tests.test_editor import plan_of
@@ -114,6 +115,19 @@ def test_the_canvas_keeps_its_own_drops(fresh):
     drop(page, b'{"regions": [{"prompt": "b"}]}', "b.json", at=".mixdiff-files")
     said(page, "The plan of b.json.")
     assert plan_of(page)["regions"] == [{"prompt": "b"}]
+
+
+def test_a_picture_on_the_canvas_is_a_guide_and_its_plan_is_offered(fresh):
+    page, file, about = fresh(), io.BytesIO(), PngInfo()
+    about.add_text("parameters", "a cat\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64")
+    about.add_text("mixdiff", chunk.packed(bundle(*new_mask())))
+    Image.new("RGB", (64, 64)).save(file, "PNG", pnginfo=about)
+    drop(page, file.getvalue(), "a.png", at=".mixdiff-stage")
+    said(page, "a.png is a guide now")
+    assert len(plan_of(page)["guides"]) == 1
+    note(page).get_by_role("button").click()
+    said(page, "The plan of a.png.")
+    assert "guides" not in plan_of(page) and plan_of(page)["regions"][0]["prompt"] == OTHER
 
 
 def test_a_file_is_chosen_by_the_button_and_taken_back(fresh):
