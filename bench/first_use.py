@@ -1,13 +1,29 @@
-"""A first-time user's path through the page, a host's or the WebUI's: three objects side by side, and their picture brought back."""
+"""A first-time user's path through the page: `python -m bench.first_use` pictures it into docs/ and prints the README's table.
+
+Three objects side by side, and their picture brought back. With --url it is a WebUI's page (its buttons need a font with emoji).
+"""
 from __future__ import annotations
 
+import argparse
+import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
-WAIT_MS = 120_000
+from PIL import Image
+
+from bench.browser import browsing
+
+WAIT_MS = 600_000       # at most: a genuine WebUI on a busy machine
+SETTLED_MS = 1500
+MARGIN_PX = 8
+COLORS = 128        # of a file
+DOCS = Path(__file__).parent.parent / "docs"
+CANVAS = ("[id$=_mixdiff_mixdiff] .label-wrap", ".mixdiff-frame", ".mixdiff-frame + .mixdiff-bar")
+CARDS, RESULT = (".mixdiff-list",), ("#txt2img_results",)
 TEMPLATE, GROUND = "three columns", "gray"
 OBJECTS = ("red circle", "blue square", "yellow cross")
-SETTINGS = {"width": 128, "height": 128, "seed": 2}     # the size that the shapes checkpoint is trained at; a seed that works
+SETTINGS = {"width": 128, "height": 128, "seed": 9}     # the size that the shapes checkpoint is trained at; a seed that works
 
 
 def fresh(browser: Any, **viewport: int) -> Any:
@@ -68,3 +84,63 @@ def drop(page: Any, file: Path) -> None:
 def take_settings(page: Any) -> None:
     page.get_by_role("button", name="Take its prompt, seed and settings, too").first.click()
     page.wait_for_function("seed => document.querySelector('#txt2img_seed input').value === seed", arg=str(SETTINGS["seed"]))
+
+
+class Shots:
+    """Captioned pictures of parts of pages."""
+
+    def __init__(self, into: Path) -> None:
+        self.into, self.captions = into, []
+
+    def take(self, page: Any, parts: tuple[str, ...], caption: str) -> None:
+        """The smallest rectangle that holds the parts, each the first of a selector, and a margin."""
+        self.captions.append(caption)
+        page.wait_for_timeout(SETTLED_MS)
+        page.evaluate("scrollTo(0, 0)")
+        page.mouse.move(0, 0)
+        boxes = [page.locator(part).first.bounding_box() for part in parts]
+        left, top = (min(box[side] for box in boxes) - MARGIN_PX for side in ("x", "y"))
+        right, bottom = (max(box[side] + box[length] for box in boxes) + MARGIN_PX for side, length in (("x", "width"), ("y", "height")))
+        clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+        shot = Image.open(io.BytesIO(page.screenshot(full_page=True, clip=clip)))
+        shot.convert("RGB").quantize(COLORS).save(self.into / self.name(len(self.captions)), optimize=True)
+
+    def name(self, number: int) -> str:
+        return f"first-{number}.png"
+
+    def table(self, columns: int = 2) -> str:
+        """In Markdown: the captions above their pictures."""
+        cells = [(f"{i}. {caption}", f"![{caption}](docs/{self.name(i)})") for i, caption in enumerate(self.captions, 1)]
+        rows = [line for at in range(0, len(cells), columns) for line in zip(*cells[at:at + columns])]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|" + "---|" * columns, *lines[1:]])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", help="a WebUI with this extension and the shapes checkpoint; without it an embedded host is started")
+    parser.add_argument("--into", type=Path, default=DOCS)
+    chosen = parser.parse_args()
+    shots, viewport = Shots(chosen.into), {"width": 1060, "height": 540}
+    with browsing(chosen.url) as browser, tempfile.TemporaryDirectory() as folder:
+        page = fresh(browser, **viewport)
+        set_size_and_seed(page)
+        open_accordion(page)
+        shots.take(page, CANVAS, "Open *mixdiff*, in txt2img or img2img.")
+        take_template(page)
+        shots.take(page, CANVAS, f"Take the template *{TEMPLATE}*, or drag boxes.")
+        write_prompts(page)
+        shots.take(page, CARDS, "Write what stands in each.")
+        picture = generate(page, Path(folder, "first"))
+        shots.take(page, RESULT, "*Generate*: three objects, each in its place.")
+        page = fresh(browser, **viewport)
+        drop(page, picture)
+        shots.take(page, CANVAS, "Another day: drop the picture on *mixdiff*. Its plan is back.")
+        take_settings(page)
+        generate(page, Path(folder, "again"))
+        shots.take(page, RESULT, "With its prompt, seed and settings: the same picture, byte for byte.")
+    print(shots.table())
+
+
+if __name__ == "__main__":
+    main()
