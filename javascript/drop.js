@@ -110,7 +110,7 @@ class MixdiffFiles {
     // What one may want next, after what was said.
     offer(text, act) {
         const made = MixdiffFiles.element("button", "mixdiff-offer", {type: "button"}, text);
-        made.addEventListener("click", act);
+        made.addEventListener("click", () => this.attempt(act));
         this.note.append(" ", made);
     }
 

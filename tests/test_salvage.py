@@ -123,6 +123,8 @@ def test_a_picture_brings_its_infotext_too(travel):
     assert travel.read(png(parameters=other, mixdiff=chunk.packed(masked()))) == {
         "plan": Plan.from_dict(MASKED).to_dict(defaults=False), "left_out": [], "infotext": other}
     assert travel.read(in_exif("JPEG", other))["infotext"] == other
+    assert "infotext" not in travel.read(png(parameters="a cat\nSteps: 3, Sampler: Euler, Seed: 1", mixdiff=chunk.packed(masked()))), (
+        "pasting it would switch mixdiff off")
 
 
 @pytest.mark.parametrize("file", [

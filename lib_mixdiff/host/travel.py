@@ -52,8 +52,8 @@ def plan_in(infotext: str) -> str | None:
 
 def read(data: bytes) -> dict[str, Any]:
     """What is understood of the plan in a file: a picture, a plan or a preset in JSON, or an infotext; PlanError where there is none.
-    {"plan": without defaults, "left_out": a sentence for each thing that is not in it, "infotext": where there is one}. Images that
-    came with it are kept here."""
+    {"plan": without defaults, "left_out": a sentence for each thing that is not in it, "infotext": where there is one with a plan}.
+    Images that came with it are kept here."""
     value, images, left, infotext = found(data)
     for image in images.values():
         try:
@@ -62,7 +62,7 @@ def read(data: bytes) -> dict[str, Any]:
             left.append(str(error))
     plan, gone = understood(value)
     answer = {"plan": plan.to_dict(defaults=False), "left_out": left + gone}
-    return answer | {"infotext": infotext} if infotext else answer
+    return answer | {"infotext": infotext} if infotext and plan_in(infotext) else answer
 
 
 def found(data: bytes) -> tuple[object, dict[str, bytes], list[str], str | None]:
