@@ -29,7 +29,7 @@ class MixdiffCheck {
             if (asked !== editor.written || !editor.awake) return;
             editor.panels.mark(answer.ok ? "" : found.field || "");
             if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
-            else if (!editor.layers.length) editor.say("Drag on the canvas to draw a region, or take a template.");
+            else if (!editor.layers.length) editor.say("");
             else editor.say(`${found.cost.calls} U-Net calls, ${found.cost.work.toFixed(2)} times the work of the plain job.`);
             if (!answer.ok) return;
             editor.panels.count(found.tokens);

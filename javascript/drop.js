@@ -3,15 +3,19 @@
 class MixdiffFiles {
     static TYPES = ".png,.jpg,.jpeg,.webp,.json,.txt";
 
-    // `root` is the editor's element; all of this stands below it.
+    static HEAD = 1 << 20;              // bytes
+    static EMPTY = "Dropped here, a picture made with mixdiff brings its plan back.";
+
+    // `root` is the editor's element; all of this stands above it, where a picture is dropped on the closed accordion.
     constructor(root) {
         this.root = root;
         this.home = root.closest("[id$=_mixdiff_mixdiff]");
         this.text = this.home.querySelector("[id$=mixdiff_plan] textarea");
         this.bar = MixdiffFiles.element("div", "mixdiff-bar mixdiff-files", {role: "toolbar", "aria-label": "Pictures and presets"});
-        this.note = MixdiffFiles.element("div", "mixdiff-note", {role: "status"});
+        this.note = MixdiffFiles.element("div", "mixdiff-told", {role: "status", "data-empty": MixdiffFiles.EMPTY});
         this.bar.mixdiff = this;
-        root.after(this.bar, this.note);
+        root.mixdiff.files = this;
+        root.before(this.bar, this.note);
         this.button("Read a picture or plan…", "Takes the plan out of a PNG, JPG or WEBP picture, a preset, or a text", () => this.choose((file) => this.take(file, file.name)));
         this.home.addEventListener("dragover", (event) => {
             if (!this.isOurs(event)) return;
@@ -79,7 +83,7 @@ class MixdiffFiles {
     take(file, name) {
         return this.attempt(async () => {
             this.say(`Reading ${name} …`);
-            const {plan, left_out: left} = await MixdiffFiles.read(file);
+            const {plan, left_out: left, infotext} = await MixdiffFiles.read(file);
             if (left.length && Object.keys(plan).every((key) => key === "v")) {
                 this.say(`Nothing of ${name} was understood:`, left, true);
                 return;
@@ -92,7 +96,31 @@ class MixdiffFiles {
             const enabled = this.home.querySelector("[id$=mixdiff_enabled] input");
             if (!enabled.checked) enabled.click();
             this.say(left.length ? `The plan of ${name}. Left out, or not here:` : `The plan of ${name}.`, left);
+            if (infotext) this.offer("Take its prompt, seed and settings, too", () => this.paste(infotext, name));
         });
+    }
+
+    // A picture that was dropped on the canvas is a guide; its plan may have been meant.
+    async alsoPlan(file) {
+        if (!/Xtmixdiff\0/.test(await file.slice(0, MixdiffFiles.HEAD).text())) return;         // a text of a PNG, before its pixels
+        this.say(`${file.name} is a guide now. It also carries a plan.`);
+        this.offer("Take its plan instead", () => this.take(file, file.name));
+    }
+
+    // What one may want next, after what was said.
+    offer(text, act) {
+        const made = MixdiffFiles.element("button", "mixdiff-offer", {type: "button"}, text);
+        made.addEventListener("click", () => this.attempt(act));
+        this.note.append(" ", made);
+    }
+
+    // By the page's own way: the infotext into the prompt, and its button.
+    paste(infotext, name) {
+        const {tab} = this.root.dataset, prompt = document.querySelector(`#${tab}_prompt textarea`);
+        prompt.value = infotext;
+        prompt.dispatchEvent(new Event("input", {bubbles: true}));
+        document.querySelector(`#${tab}_tools #paste`).click();
+        this.say(`The plan, prompt, seed and settings of ${name}.`);
     }
 
     say(text, left = [], bad = false) {

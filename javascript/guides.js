@@ -30,6 +30,7 @@ class MixdiffGuides {
             try {
                 const image = await editor.pictures.store(file), picture = await editor.pictures.loaded(image);
                 editor.actions.add({image, box: editor.actions.grid.around(at, picture.naturalWidth / picture.naturalHeight)}, "guides");
+                await editor.files.alsoPlan(file);
             } catch (error) {
                 editor.say(`${file.name || "The image"} cannot be a guide: ${error.message}`, true);
             }

@@ -78,7 +78,7 @@ class MixdiffPanels {
             this.details = [];
             if (card) {
                 this.details = this.part(card, "mixdiff-grid", MixdiffPanels.LISTS[layer.list].record, MixdiffPanels.LISTS[layer.list].details, layer);
-                this.details.push(new MixdiffBoxFields(this.editor, card.lastChild, layer));
+                this.details.push(new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer));
             }
         }
         this.count();

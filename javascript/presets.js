@@ -44,7 +44,7 @@ class MixdiffPresets {
     }
 
     mark() {
-        for (const button of this.ofChosen) button.disabled = !this.name;
+        for (const button of this.ofChosen) button.hidden = !this.name;
     }
 
     async load() {

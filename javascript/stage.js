@@ -3,12 +3,13 @@
 class MixdiffStage {
     static SIDES = ["n", "e", "s", "w", "nw", "ne", "se", "sw"];
     static FITS = {cover: "cover", contain: "contain", stretch: "fill"};
+    static EMPTY = "Drag to draw a region, or take a template.";
 
     constructor(editor, parent) {
         const {element} = MixdiffPage;
         this.editor = editor;
         this.frame = element("div", "mixdiff-frame", parent);
-        this.node = element("div", "mixdiff-stage", this.frame, {tabindex: 0, role: "group", "aria-label": "Canvas: drag to draw a region"});
+        this.node = element("div", "mixdiff-stage", this.frame, {tabindex: 0, role: "group", "aria-label": "Canvas: drag to draw a region", "data-empty": MixdiffStage.EMPTY});
         this.pictures = element("div", "mixdiff-pictures", this.node);
         this.masks = element("div", "mixdiff-masks", this.node);
         this.boxes = element("div", "mixdiff-boxes", this.node);
@@ -35,6 +36,7 @@ class MixdiffStage {
         while (children.length > layers.length) children[children.length - 1].remove();
         while (children.length < layers.length) this.boxes.append(this.made());
         layers.forEach((layer, i) => this.fill(children[i], layer));
+        this.node.classList.toggle("empty", !layers.length);
         this.arrange();
         this.showMasks();
         this.mark();

@@ -42,7 +42,9 @@ def paste(infotext: str, fields: Sequence[tuple[Any, Any]]) -> list:
     params = infotext_utils.parse_generation_parameters(infotext)
     script_callbacks.infotext_pasted_callback(infotext, params)
     values = [key(params) if callable(key) else params.get(key) for _, key in fields]
-    return [value if isinstance(value, dict) else gr.update() if value is None else gr.update(value=value) for value in values]
+    numbers = [isinstance(field, (gr.Slider, gr.Number)) for field, _ in fields]
+    return [value if isinstance(value, dict) else gr.update() if value is None else gr.update(value=float(value) if number else value)
+            for value, number in zip(values, numbers)]
 
 
 def create_ui() -> gr.Blocks:
@@ -56,7 +58,7 @@ def create_ui() -> gr.Blocks:
             with gr.Column(scale=6):
                 prompt = gr.Textbox(label="Prompt", elem_id="txt2img_prompt", lines=2)
                 negative_prompt = gr.Textbox(label="Negative prompt", elem_id="txt2img_neg_prompt", lines=2)
-            with gr.Column(scale=1, min_width=160):
+            with gr.Column(scale=1, min_width=160, elem_id="txt2img_tools"):
                 submit = gr.Button("Generate", variant="primary", elem_id="txt2img_generate")
                 interrupt = gr.Button("Interrupt", elem_id="txt2img_interrupt")
                 read = gr.Button("Read parameters from the prompt", elem_id="paste")
@@ -84,7 +86,8 @@ def create_ui() -> gr.Blocks:
         job = [prompt, negative_prompt, width, height, steps, sampler, cfg, seed, size, count]
         for start in (submit.click, prompt.submit, negative_prompt.submit):
             start(generate, [checkpoint, *job, *inputs[1:]], [gallery, infotext, note], api_name=False)
-        fields = [(prompt, "Prompt"), (negative_prompt, "Negative prompt"), *(f for s in runner.scripts for f in s.infotext_fields or ())]
+        fields = [(prompt, "Prompt"), (negative_prompt, "Negative prompt"), (width, "Size-1"), (height, "Size-2"), (steps, "Steps"),
+                  (sampler, "Sampler"), (cfg, "CFG scale"), (seed, "Seed"), *(f for s in runner.scripts for f in s.infotext_fields or ())]
         read.click(lambda text: paste(text, fields), prompt, [field for field, _ in fields], api_name=False)
         interrupt.click(shared.state.interrupt, api_name=False)
     with gr.Blocks():

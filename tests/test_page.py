@@ -2,36 +2,23 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
-
-from bench.browser import CHROMIUM, QUIET
-from minihost.client import served
 
 PLAN = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
                     {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background"}]}
 
 
 @pytest.fixture(scope="module")
-def page():
-    if CHROMIUM is None:
-        if os.environ.get("MIXDIFF_CHROMIUM_REQUIRED"):
-            pytest.fail("page tests need Chromium, and none was found")
-        pytest.skip("page tests need Chromium (Debian's package chromium), and none was found")
-    from playwright.sync_api import sync_playwright
-    with served() as host, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1280, "height": 1100})
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("request", lambda request: request.url.startswith((host.url, "data:", "blob:")) or page.problems.append(request.url))
-        page.on("response", lambda answer: answer.status == 404 and "/mixdiff/" in answer.url and page.problems.append(f"not found: {answer.url}"))
-        page.goto(host.url)
-        page.wait_for_selector("#txt2img_generate")
-        page.host = host
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 1100})
+    page.host, page.problems = browser.host, []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("request", lambda request: request.url.startswith((page.host.url, "data:", "blob:")) or page.problems.append(request.url))
+    page.on("response", lambda answer: answer.status == 404 and "/mixdiff/" in answer.url and page.problems.append(f"not found: {answer.url}"))
+    page.goto(page.host.url)
+    page.wait_for_selector("#txt2img_generate")
+    return page
 
 
 def write(page, elem_id: str, text: str) -> None:

@@ -5,36 +5,20 @@ import base64
 import hashlib
 import io
 import json
-import os
 import uuid
 
 import numpy as np
 import pytest
 import requests
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from bench.browser import CHROMIUM, QUIET
 from lib_mixdiff import chunk
-from minihost.client import served
 from tests.test_editor import plan_of
 from tests.test_masks import painted
 from tests.test_page import generate, write
 
 OTHER = "a blue square on a teal background"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        if os.environ.get("MIXDIFF_CHROMIUM_REQUIRED"):
-            pytest.fail("page tests need Chromium, and none was found")
-        pytest.skip("page tests need Chromium (Debian's package chromium), and none was found")
-    from playwright.sync_api import sync_playwright
-    with served() as host, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        browser.host = host
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -68,11 +52,11 @@ def drop(page, file: bytes, name: str, at: str = "[id$=_mixdiff_mixdiff]") -> No
 
 
 def note(page):
-    return page.locator(".mixdiff-files + .mixdiff-note")
+    return page.locator(".mixdiff-told")
 
 
 def said(page, text: str) -> None:
-    page.wait_for_function("text => document.querySelector('.mixdiff-files + .mixdiff-note').innerText.includes(text)", arg=text)
+    page.wait_for_function("text => document.querySelector('.mixdiff-told').innerText.includes(text)", arg=text)
 
 
 def new_mask() -> tuple[str, bytes]:
@@ -133,6 +117,19 @@ def test_the_canvas_keeps_its_own_drops(fresh):
     assert plan_of(page)["regions"] == [{"prompt": "b"}]
 
 
+def test_a_picture_on_the_canvas_is_a_guide_and_its_plan_is_offered(fresh):
+    page, file, about = fresh(), io.BytesIO(), PngInfo()
+    about.add_text("parameters", "a cat\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64")
+    about.add_text("mixdiff", chunk.packed(bundle(*new_mask())))
+    Image.new("RGB", (64, 64)).save(file, "PNG", pnginfo=about)
+    drop(page, file.getvalue(), "a.png", at=".mixdiff-stage")
+    said(page, "a.png is a guide now")
+    assert len(plan_of(page)["guides"]) == 1
+    note(page).get_by_role("button").click()
+    said(page, "The plan of a.png.")
+    assert "guides" not in plan_of(page) and plan_of(page)["regions"][0]["prompt"] == OTHER
+
+
 def test_a_file_is_chosen_by_the_button_and_taken_back(fresh):
     page = fresh()
     page.locator("[id$=mixdiff_plan] textarea").first.fill('{"regions": [{"prompt": "before"}]}')
@@ -185,7 +182,7 @@ def test_presets_are_saved_loaded_renamed_exported_imported_and_deleted(fresh):
         return [each for each in page.locator(".mixdiff-presets option").all_inner_texts() if each.startswith(name)]
 
     text = page.locator("[id$=mixdiff_plan] textarea").first
-    assert page.get_by_role("button", name="Load", exact=True).first.is_disabled()
+    assert page.get_by_role("button", name="Load", exact=True).count() == 0, "those of a preset are hidden while none is chosen"
     text.fill(json.dumps({"regions": [{"mask": painted(0, 0, 0.5, 1), "prompt": "first"}]}))
     press("Save as preset…", name)
     said(page, f"Kept as preset {name}.")
@@ -247,4 +244,4 @@ def test_all_controls_of_the_row_have_names_and_are_reached_by_keyboard(fresh):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Preset"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Save as preset…", "those of a preset are off while none is chosen"
+    assert page.evaluate("document.activeElement.textContent") == "Save as preset…", "those of a preset are hidden while none is chosen"

@@ -111,12 +111,20 @@ def in_exif(format: str, infotext: str, prefix: bytes = b"UNICODE\0", encoding: 
 
 @pytest.mark.parametrize("file", [
     lambda: png(mixdiff=chunk.packed(masked())), lambda: json.dumps(masked()).encode(), lambda: b"\xef\xbb\xbf \n" + json.dumps(masked()).encode(),
-    lambda: chunk.packed(masked()).encode() + b"\n",
-    lambda: png(parameters=line({"regions": [{"prompt": "another"}]}), mixdiff=chunk.packed(masked()))],
-    ids=["chunk", "preset", "preset with blanks", "chunk alone", "chunk before line"])
+    lambda: chunk.packed(masked()).encode() + b"\n"], ids=["chunk", "preset", "preset with blanks", "chunk alone"])
 def test_a_file_brings_its_masks(travel, tmp_path, file):
     assert travel.read(file()) == {"plan": Plan.from_dict(MASKED).to_dict(defaults=False), "left_out": []}
     assert (tmp_path / "mixdiff" / "assets" / WHITE_NAME[7:]).read_bytes() == WHITE
+
+
+def test_a_picture_brings_its_infotext_too(travel):
+    """For the prompt and the settings; the plan is the chunk's."""
+    other = line({"regions": [{"prompt": "another"}]})
+    assert travel.read(png(parameters=other, mixdiff=chunk.packed(masked()))) == {
+        "plan": Plan.from_dict(MASKED).to_dict(defaults=False), "left_out": [], "infotext": other}
+    assert travel.read(in_exif("JPEG", other))["infotext"] == other
+    assert "infotext" not in travel.read(png(parameters="a cat\nSteps: 3, Sampler: Euler, Seed: 1", mixdiff=chunk.packed(masked()))), (
+        "pasting it would switch mixdiff off")
 
 
 @pytest.mark.parametrize("file", [

@@ -52,37 +52,39 @@ def plan_in(infotext: str) -> str | None:
 
 def read(data: bytes) -> dict[str, Any]:
     """What is understood of the plan in a file: a picture, a plan or a preset in JSON, or an infotext; PlanError where there is none.
-    {"plan": without defaults, "left_out": a sentence for each thing that is not in it}. Images that came with it are kept here."""
-    value, images, left = found(data)
+    {"plan": without defaults, "left_out": a sentence for each thing that is not in it, "infotext": where there is one with a plan}.
+    Images that came with it are kept here."""
+    value, images, left, infotext = found(data)
     for image in images.values():
         try:
             assets.store(folder(), image)
         except PlanError as error:
             left.append(str(error))
     plan, gone = understood(value)
-    return {"plan": plan.to_dict(defaults=False), "left_out": left + gone}
+    answer = {"plan": plan.to_dict(defaults=False), "left_out": left + gone}
+    return answer | {"infotext": infotext} if infotext and plan_in(infotext) else answer
 
 
-def found(data: bytes) -> tuple[object, dict[str, bytes], list[str]]:
-    """A plan as someone wrote it, the images that came with it, and what cannot be read of these; PlanError."""
+def found(data: bytes) -> tuple[object, dict[str, bytes], list[str], str | None]:
+    """A plan as someone wrote it, the images that came with it, what cannot be read of these, and the infotext beside it; PlanError."""
     left = []
     infotext = data.decode("utf-8-sig", "replace")
     if (texts := pictures.texts(data)) is not None:
         carried, infotext = texts
         if carried:
             try:
-                return chunk.opened(chunk.unpacked(carried))
+                return *chunk.opened(chunk.unpacked(carried)), infotext
             except PlanError as error:
                 left.append(str(error))
     elif infotext.lstrip().startswith("{"):
         value = decoded(infotext)
-        return chunk.opened(value) if isinstance(value, dict) and "plan" in value else (value, {}, [])
+        return *(chunk.opened(value) if isinstance(value, dict) and "plan" in value else (value, {}, [])), None
     elif infotext.startswith(chunk.BEGINNING) and len(infotext.split()) == 1:       # the PNG-info tab shows no more of a picture
-        return chunk.opened(chunk.unpacked(infotext.strip()))
+        return *chunk.opened(chunk.unpacked(infotext.strip())), None
     if not (line := plan_in(infotext or "")):
         raise PlanError("file", len(data), "use a picture that was made with mixdiff as it was saved, or a plan in JSON",
                         " ".join([*left, "there is no plan in these {value} bytes"]))
-    return line, {}, left
+    return line, {}, left, infotext
 
 
 def understood(value: object) -> tuple[Plan, list[str]]:
