@@ -141,7 +141,9 @@ def test_the_canvas_has_the_jobs_shape(editor):
 # --- masks ---
 
 def at(page, x: float, y: float) -> tuple[float, float]:
-    box = page.locator(".mixdiff-stage").first.bounding_box()
+    stage = page.locator(".mixdiff-stage").first
+    stage.scroll_into_view_if_needed()
+    box = stage.bounding_box()
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
