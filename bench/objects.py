@@ -20,7 +20,7 @@ def main() -> None:
     chosen = arguments(__doc__, 200).parse_args()
     print("| objects | size | pictures | right | 95 % interval | and nothing else | background right |\n|---|---|---|---|---|---|---|")
     with host(chosen) as on:
-        for count, (width, height) in ((1, (64, 64)), (2, (128, 128)), (1, (64, 128))):
+        for count, (width, height) in ((1, (64, 64)), (2, (128, 128))):
             right = only = ground = 0
             for index in range(chosen.count):
                 wanted = scene(index, count)
