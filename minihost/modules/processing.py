@@ -211,8 +211,8 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
 
 
 def process_images_inner(p: StableDiffusionProcessing) -> Processed:
-    if p.width % 8 or p.height % 8 or min(p.width, p.height) < 64:
-        raise NotHere(f"minihost draws pictures whose sides are multiples of 8 px, from 64 on, not {p.width}x{p.height}.")
+    if p.width % 8 or p.height % 8:
+        raise NotHere(f"minihost draws pictures whose sides are multiples of 8 px, not {p.width}x{p.height}.")
     p.sd_model_name, p.sd_model_hash = shared.sd_model.sd_checkpoint_info.model_name, shared.sd_model.sd_model_hash
     count, seed = p.batch_size * p.n_iter, random.randrange(2**32 - 2) if p.seed in (None, -1) else p.seed
     p.all_prompts, p.all_negative_prompts = [p.prompt] * count, [p.negative_prompt] * count

@@ -77,7 +77,7 @@ def test_what_the_chunk_says_makes_the_same_picture(host):
 
 def test_the_grid_and_the_saved_files_carry_it_too(host, tmp_path):
     answer = host.txt2img(LEFT_RIGHT | {"regions": [{**region, "seed": 7} for region in LEFT_RIGHT["regions"]]}, batch_size=2, save_images=True,
-                          override_settings={"return_grid": True, "grid_save": True, "save_images": True})
+                          override_settings={"return_grid": True, "grid_save": True, "samples_save": True})
     if answer.status == 501:
         pytest.skip(answer.error)
     grid, *rest = files(answer)
