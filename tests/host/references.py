@@ -40,7 +40,7 @@ JOBS: dict[str, tuple[str, dict]] = {
     **{f"{name}, 128x128, 20 steps": txt2img(sampler_name=name, prompt=TWO, width=128, height=128, steps=20)
        for name in ("Euler", "Euler a", "DPM++ 2M", "DDIM")},
     "batch of 2, 2 times": txt2img(batch_size=2, n_iter=2), "Euler a, batch of 2, 2 times": txt2img(batch_size=2, n_iter=2, sampler_name="Euler a"),
-    "64x128": txt2img(height=128), "72x104": txt2img(width=72, height=104), "guidance 1": txt2img(cfg_scale=1),
+    "64x128": txt2img(height=128), "48x128": txt2img(width=48, height=128), "72x104": txt2img(width=72, height=104), "guidance 1": txt2img(cfg_scale=1),
     "1 step": txt2img(steps=1), "negative": txt2img(negative_prompt="a white cross"),
     "long": txt2img(prompt=LONG), "long, batch of 2": txt2img(prompt=LONG, batch_size=2), "long negative": txt2img(negative_prompt=LONG),
     "long negative, DDIM": txt2img(negative_prompt=LONG, sampler_name="DDIM"),
