@@ -4,7 +4,8 @@ Scenes of two objects at 64x64, as guides for the middle of a canvas of 128x128 
 (the decoder knows one background a picture), a seed each. The distance is the
 mean difference, in grey levels, between the picture and the guide inside the box. At strength 1 what is left is what the VAE makes
 of the guide; at strength 0 the picture has to be the plain job's, in every pixel. In img2img the picture begins with a third
-scene and a denoising strength of 0.75, so that guides of up to 0.25 have let go before the first step.
+scene and a denoising strength of 0.75, so that guides of up to 0.25 have let go before the first step; and since the host encodes it
+by a random draw, no two plain pictures are equal there (tests/host/test_drawn.py holds that draw still).
 """
 from __future__ import annotations
 
