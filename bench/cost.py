@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import Canvas, placed, told
+from lib_mixdiff.regions import Canvas, located, placed, told
 
 SD15 = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "attention_resolutions": [4, 2, 1],
         "num_res_blocks": 2, "channel_mult": [1, 2, 4, 4], "num_heads": 8, "use_spatial_transformer": True, "transformer_depth": 1,
@@ -29,7 +29,8 @@ def mosaic(cells: int) -> Mosaic:
     """Four quadrants with a prompt and a negative prompt each, on a square canvas, as a job with one cond asks for them."""
     def text() -> Tensor:
         return torch.randn(1, TOKENS, WIDTH)
-    members = placed(Plan.from_dict({"regions": QUADRANTS}), Canvas(cells, cells), 7.0)
+    plan, canvas = Plan.from_dict({"regions": QUADRANTS}), Canvas(cells, cells)
+    members = placed(located(plan, canvas, lambda image: None), plan, canvas, 7.0)
     return Mosaic(told(members, [((Part(1.0, text()),), text()) for _ in QUADRANTS]), [[1.0]])
 
 

@@ -110,9 +110,8 @@ class Mosaic:
             prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
             self.calls += 1
             for one, piece in zip(prediction.float(), batch.pieces):
-                weighted = one * piece.share
                 for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
-                    sums[piece.crop.of].add_(weighted, alpha=scale)
+                    sums[piece.crop.of].addcmul_(piece.share, one, value=scale)
         return self.rows()[first:last].to(x.dtype)
 
     def rows(self) -> Tensor:
