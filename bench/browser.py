@@ -39,5 +39,9 @@ def opened(width: int = 1280, height: int = 1100) -> Iterator[Any]:
 def show(page: Any, theme: str = "light") -> None:
     page.goto(f"{page.host.url}/?__theme={theme}")
     page.wait_for_selector("#txt2img_generate")
+    open_accordion(page)
+
+
+def open_accordion(page: Any) -> None:
     page.get_by_text("mixdiff", exact=True).first.click()
     page.locator(".mixdiff-stage").first.wait_for(state="visible")

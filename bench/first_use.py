@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from bench.browser import browsing
+from bench.browser import browsing, open_accordion
 
 WAIT_MS = 600_000       # at most: a genuine WebUI on a busy machine
 SETTLED_MS = 1500
@@ -34,11 +34,6 @@ def fresh(browser: Any, **viewport: int) -> Any:
     page.wait_for_selector("#txt2img_generate")
     page.locator(".mixdiff-files").first.wait_for(state="attached")
     return page
-
-
-def open_accordion(page: Any) -> None:
-    page.get_by_text("mixdiff", exact=True).first.click()
-    page.locator(".mixdiff-stage").first.wait_for(state="visible")
 
 
 def set_size_and_seed(page: Any) -> None:

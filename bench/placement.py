@@ -11,14 +11,13 @@ import numpy as np
 from bench.detector import Detection, detect
 from bench.hosts import arguments, drawn, host
 from bench.scores import has, one_background, placed, wilson
-from lib_mixdiff.boxes import latent_box
+from lib_mixdiff.boxes import CELL_PX, latent_box
 from minihost.shapes import world
 
 SEED, SIZE = 70_000, 128
 COLUMNS = [[i / 3, 0, (i + 1) / 3, 1] for i in range(3)]
 QUADRANTS = [[x, y, x + 0.5, y + 0.5] for y in (0, 0.5) for x in (0, 0.5)]
 LAYOUTS = {"columns": COLUMNS, "quadrants": QUADRANTS}
-CELL_PX = 8
 
 
 def content(layout: str, index: int) -> list[world.Scene]:

@@ -19,10 +19,10 @@ from PIL import Image
 from bench.edges import REACH_PX, seam, sharpness, steepest
 from bench.hosts import arguments, drawn, host
 from bench.scores import bootstrap, mean, ratio_of_means
+from lib_mixdiff.boxes import CELL_PX
 from minihost.shapes import world
 
 SEED, WIDTH, HEIGHT = 80_000, 288, 128
-CELL_PX = 8
 TOUCHING, OVERLAPPING = [(0, 12), (12, 24), (24, 36)], [(0, 16), (10, 26), (20, 36)]        # cells
 WAYS = {"none": (TOUCHING, "constant"), "constant": (OVERLAPPING, "constant"), "gaussian": (OVERLAPPING, "gaussian")}
 BORDERS = {way: sorted({CELL_PX * edge for box in boxes for edge in box} - {0, WIDTH}) for way, (boxes, _) in WAYS.items()}

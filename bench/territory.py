@@ -4,8 +4,9 @@ from __future__ import annotations
 import numpy as np
 
 from bench.detector import Detection
+from lib_mixdiff.boxes import CELL_PX
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, located
+from lib_mixdiff.regions import Canvas, located
 
 
 def territories(plan: dict, width: int, height: int) -> np.ndarray:

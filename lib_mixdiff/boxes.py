@@ -7,6 +7,7 @@ from dataclasses import dataclass
 Fractions = tuple[float, float, float, float]      # x0, y0, x1, y1
 
 WHOLE: Fractions = (0.0, 0.0, 1.0, 1.0)
+CELL_PX = 8     # of the latent, in pixels
 ROUND = 6       # decimals of a cell: 1/3 of 24 cells is 8 cells, not 9
 
 

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lib_mixdiff.boxes import Box, latent_box
+from lib_mixdiff.boxes import CELL_PX, Box, latent_box
 from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.plan import Guide
-from lib_mixdiff.regions import CELL_PX, Canvas
+from lib_mixdiff.regions import Canvas
 
 LAST_TIMESTEP = 1000
 

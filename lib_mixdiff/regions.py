@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from PIL import Image
 from torch import Tensor
 
-from lib_mixdiff.boxes import WHOLE, Box, Fractions, latent_box
+from lib_mixdiff.boxes import CELL_PX, WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.mosaic import Member, Part
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.shares import shares
-from lib_mixdiff.tiles import CELL_PX, Grid
+from lib_mixdiff.tiles import Grid
 from lib_mixdiff.windows import WINDOWS
 
 LARGEST_FEATHER = 0.25      # of the smallest region's short side

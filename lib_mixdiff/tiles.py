@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from lib_mixdiff.boxes import Box
+from lib_mixdiff.boxes import CELL_PX, Box
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.mosaic import Member
 from lib_mixdiff.plan import Tiles
 from lib_mixdiff.windows import WINDOWS
 
-CELL_PX = 8             # of the latent, in pixels
-OVERLAP = 0.25          # of a tile, where the plan does not say
+OVERLAP, BATCH = 0.25, 4        # of a tile, and tiles in one call of the network, where the plan does not say
 
 
 @dataclass(frozen=True)
@@ -26,6 +24,7 @@ class Grid:
     overlap_y: int
     overlap_x: int
     window: str = "gaussian"
+    batch: int = BATCH
 
     @classmethod
     def of(cls, tiles: Tiles, native: int) -> Grid:
@@ -37,7 +36,12 @@ class Grid:
             if overlap >= size:
                 raise PlanError("overlap", tiles.overlap, f"use less than {CELL_PX * (size - 1) + 1}", "{value} is too large for tiles of "
                                 f"{CELL_PX * size} px").within("tiles")
-        return cls(*sizes, *overlaps, tiles.window)
+        return cls(*sizes, *overlaps, tiles.window, tiles.batch or BATCH)
+
+    @property
+    def largest(self) -> int:
+        """Cells that one call of the network may hold for each of the host's rows."""
+        return self.batch * self.height * self.width
 
     def boxes(self, over: Box) -> list[Box]:
         """Row by row, each inside of `over`, all of one size."""
@@ -58,7 +62,7 @@ class Grid:
         for box in boxes:
             at = box.inside(member.crop).of
             if bool((member.share[at] > 0).any()):
-                yield replace(member, crop=box, share=_share(member.share[at], window, total[at]))
+                yield replace(member, crop=box, share=(member.share[at].double() * window / total[at]).float())
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
@@ -67,7 +71,3 @@ def starts(length: int, tile: int, overlap: int) -> list[int]:
         return [0]
     gaps = -(-(length - tile) // max(1, tile - overlap))
     return [round(i * (length - tile) / gaps) for i in range(gaps + 1)]
-
-
-def _share(share: Tensor, window: Tensor, total: Tensor) -> Tensor:
-    return (share.double() * window / total).float()

@@ -5,6 +5,7 @@ import numpy as np
 from PIL import Image
 
 from bench import first_use
+from bench.browser import open_accordion
 from bench.detector import detect
 from bench.scores import has_only, one_background, placed
 from lib_mixdiff.plan import Plan
@@ -22,7 +23,7 @@ def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(br
         return page
 
     page = fresh()
-    first_use.open_accordion(page)
+    open_accordion(page)
     first_use.set_size_and_seed(page)
     first_use.take_template(page)
     first_use.write_prompts(page)

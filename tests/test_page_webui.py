@@ -8,30 +8,24 @@ import os
 import pytest
 from PIL import Image, PngImagePlugin
 
-from bench.browser import CHROMIUM, QUIET
 from lib_mixdiff import chunk
 from tests.test_page_travel import bundle, new_mask
 
 URL = os.environ.get("MIXDIFF_WEBUI_URL")
 PROMPT = "a red circle on a gray background"
+pytestmark = pytest.mark.skipif(not URL, reason="this needs a WebUI with this extension at MIXDIFF_WEBUI_URL")
 
 
 @pytest.fixture(scope="module")
-def page():
-    if not URL or CHROMIUM is None:
-        pytest.skip("this needs Chromium, and a WebUI with this extension at MIXDIFF_WEBUI_URL")
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        page = browser.new_page(viewport={"width": 1600, "height": 1300})
-        page.set_default_timeout(120_000)
-        page.problems = []
-        page.on("pageerror", lambda error: "/mixdiff/" in (error.stack or "") and page.problems.append(error.stack))        # the WebUI has its own
-        page.on("response", lambda answer: answer.status >= 400 and "/mixdiff/" in answer.url and page.problems.append(answer.url))
-        page.goto(URL, wait_until="domcontentloaded")
-        page.wait_for_selector("#script_img2img_mixdiff_mixdiff .mixdiff-files", state="attached")
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1600, "height": 1300})
+    page.set_default_timeout(120_000)
+    page.problems = []
+    page.on("pageerror", lambda error: "/mixdiff/" in (error.stack or "") and page.problems.append(error.stack))        # the WebUI has its own
+    page.on("response", lambda answer: answer.status >= 400 and "/mixdiff/" in answer.url and page.problems.append(answer.url))
+    page.goto(URL, wait_until="domcontentloaded")
+    page.wait_for_selector("#script_img2img_mixdiff_mixdiff .mixdiff-files", state="attached")
+    return page
 
 
 def show(page, tab: str) -> None:

@@ -8,16 +8,16 @@ from typing import Any, cast
 import torch
 from modules import shared
 
-from lib_mixdiff.boxes import view_before_cut
+from lib_mixdiff.boxes import CELL_PX, view_before_cut
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.host.tiling import grid_of, largest_call
+from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.mosaic import Mosaic, Part
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
+from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
 SIDE, STEPS, BATCH = Integer(CELL_PX, 16384), Integer(1, 10_000), Integer(1, 64)
@@ -96,7 +96,7 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
         texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
                   None if r.negative_prompt is None else TEXT) for r in regions]
         members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale, grid)
-        shapes = Mosaic(told(members, texts), parts, largest_call(plan, grid)).call_shapes(canvas.height, canvas.width)
+        shapes = Mosaic(told(members, texts), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,

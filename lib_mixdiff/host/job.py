@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from modules import prompt_parser, sd_models, sd_samplers, shared
 
@@ -24,7 +25,7 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
             ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings"),
             ("Hypertile in the hires pass's U-Net", enable_hr and hires is not None and active_regions(hires)
              and getattr(shared.opts, "hypertile_enable_unet_secondpass", False), "switch it off in the settings"),
-            ("an InstructPix2Pix checkpoint", getattr(_loaded(), "cond_stage_key", None) == "edit", "load another one"),
+            ("an InstructPix2Pix checkpoint", getattr(loaded(), "cond_stage_key", None) == "edit", "load another one"),
             (f"the script {_script(p)}", _script(p) in CUTTING, "choose no script")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
@@ -45,7 +46,7 @@ def _refuse(plan: Plan) -> None:
     if plan.tiles is not None:
         if plan.tiles.grid != Tiles().grid:
             raise PlanError("tiles.grid", plan.tiles.grid, "leave the key out", NOT_YET)
-        if getattr(_loaded(), "is_sdxl", False):
+        if getattr(loaded(), "is_sdxl", False):
             raise PlanError("tiles", plan.tiles.to_dict(), "load a checkpoint of SD 1 or 2", "each tile's own size and crop "
                             "coordinates, which SDXL needs, are not built yet")
     for index, region in enumerate(plan.regions):
@@ -81,7 +82,7 @@ def and_weights(prompt: str) -> list[float]:
     return [weight for _, weight in prompt_parser.get_multicond_prompt_list([prompt])[0][0]]
 
 
-def _loaded() -> object:
+def loaded() -> Any:
     """The model, without loading one as `shared.sd_model` may."""
     return getattr(getattr(sd_models, "model_data", None), "sd_model", None)
 

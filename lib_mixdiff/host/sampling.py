@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from modules import shared
 from torch import Tensor
 
-from lib_mixdiff.boxes import view_before_cut, view_of_area
+from lib_mixdiff.boxes import CELL_PX, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.clock import Clock
@@ -17,10 +17,10 @@ from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
-from lib_mixdiff.host.tiling import grid_of, largest_call
+from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.mosaic import Member, Mosaic
 from lib_mixdiff.plan import Plan
-from lib_mixdiff.regions import CELL_PX, Canvas, active_regions, located, placed, told
+from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
 
 CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
@@ -92,7 +92,7 @@ class Sampling:
         key = acting, self.texts.entries(denoiser.step)
         if key not in self.mosaics:
             members = told(self.members_of(acting), self.texts.at(denoiser.step, denoiser))
-            self.mosaics[key] = Mosaic(members, self.and_weights, largest_call(self.plan, self.grid))
+            self.mosaics[key] = Mosaic(members, self.and_weights, self.grid and self.grid.largest)
         rows.start(self.mosaics[key])
 
 

@@ -13,7 +13,6 @@ from minihost.demo.page import Frame, Row, Section, Shot
 from minihost.demo.placement import IN_PLACE, asked
 
 SEED = 300
-CELL_PX = 8
 OBJECTS = ["red circle", "blue square", "yellow triangle", "green cross", "white circle", "orange square", "purple triangle"]
 GROUND = "teal"
 # Regions of 128x128 px, each a quarter over the next. (With the paper's overlaps, 40 and 60 %, each has less ground of its own
@@ -21,7 +20,7 @@ GROUND = "teal"
 GRID_CELLS = (40, 28)
 GRID = [(x, y, x + 16, y + 16) for y in (0, 12) for x in (0, 12, 24)]
 CENTRE = (16, 10, 24, 18)     # 64x64 px
-GRID_PX = (GRID_CELLS[0] * CELL_PX, GRID_CELLS[1] * CELL_PX)
+GRID_PX = (GRID_CELLS[0] * seams.CELL_PX, GRID_CELLS[1] * seams.CELL_PX)
 STYLES = ["red", "orange", "yellow", "green", "blue"]
 STRIP_CELLS = (8 + 9 * 5, 8)        # ten regions of 8x8 cells, two a style; each overlaps the next by 3, the paper's third
 
@@ -58,7 +57,7 @@ several in one wrong.)"""
             if grounds == 3:
                 scores.append(f"{titles[way].lower()} {at / elsewhere:.2f}")
             more = f"steepest column {steepest(picture, seams.OVERLAPS):.0f}, sharpness {sharpness(picture, seams.INSIDE):.0f}"
-            frames = [Frame((a * CELL_PX / seams.WIDTH, low, b * CELL_PX / seams.WIDTH, low + 0.05), p)
+            frames = [Frame((a * seams.CELL_PX / seams.WIDTH, low, b * seams.CELL_PX / seams.WIDTH, low + 0.05), p)
                       for (a, b), low, p in zip(boxes, (0.94, 0.88, 0.94), prompts)]      # bars: a frame would hide its border
             shots.append(Shot(titles[way], picture, f"seam score {at / elsewhere:.2f}", None, more, frames, plan))
         rows.append(Row(" | ".join(prompts), shots))
@@ -101,7 +100,7 @@ the noise, are as above."""
 def styles(on: Host) -> Section:
     about = """Ten regions side by side, each a third over the next. All say the same but for one word, the style: here the colour,
 two regions for each of five. The five stretches are framed."""
-    size = (STRIP_CELLS[0] * CELL_PX, STRIP_CELLS[1] * CELL_PX)
+    size = (STRIP_CELLS[0] * seams.CELL_PX, STRIP_CELLS[1] * seams.CELL_PX)
     boxes = [fractions((5 * k, 0, 5 * k + 8, 8), STRIP_CELLS) for k in range(10)]
     plan = {"regions": [{"box": box, "prompt": prompt_of(f"{STYLES[k // 2]} circle", "gray")} for k, box in enumerate(boxes)]}
     ground = territories(plan, *size) // 2

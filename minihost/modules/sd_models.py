@@ -19,24 +19,24 @@ class CheckpointInfo:
 
 checkpoints_list: dict[str, CheckpointInfo] = {}
 checkpoint_aliases: dict[str, CheckpointInfo] = {}
+model_data = shared         # where the loaded one is
 
 
 def list_models(folder: Path) -> None:
     checkpoints_list.clear()
     checkpoint_aliases.clear()
-    for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stem):
-        if path.with_suffix(".yaml").is_file():
-            info = CheckpointInfo(path)
-            checkpoints_list[info.title] = info
-            checkpoint_aliases.update(dict.fromkeys(info.ids, info))
+    found = (path for path in folder.glob("*.safetensors") if path.with_suffix(".yaml").is_file())
+    for info in map(CheckpointInfo, sorted(found, key=lambda path: path.stem)):
+        checkpoints_list[info.title] = info
+        checkpoint_aliases.update(dict.fromkeys(info.ids, info))
 
 
 def reload_model_weights() -> None:
     """Loads what the settings name, unless it is loaded already. Each load makes a new module."""
     info = checkpoint_aliases.get(shared.opts.sd_model_checkpoint) or next(iter(checkpoints_list.values()))
     if shared.sd_model is None or shared.sd_model.sd_checkpoint_info != info:
-        config = yaml.safe_load(Path(info.config).read_text(encoding="utf-8"))
-        model = LatentDiffusion(config["model"]["params"], Path(info.config).parent)
+        config = Path(info.config)
+        model = LatentDiffusion(yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["params"], config.parent)
         model.load_checkpoint(safetensors.torch.load_file(info.filename))
         model.sd_checkpoint_info, model.sd_model_hash = info, info.shorthash
         shared.sd_model = model
