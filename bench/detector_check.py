@@ -1,7 +1,7 @@
 """How far the detector can be trusted: `python -m bench.detector_check` prints both methods' figures on scenes with known truth.
 
 Scenes as drawn and degraded; with `--vae out/shapes` also after that VAE; with `--pictures DIR` only how often the two methods
-agree on the pictures of a folder, where nobody knows the truth, and the names of those where they do not.
+agree on the pictures of a folder, where nobody knows the truth.
 """
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minihost.shapes import world
 SIZES = [((64, 64), 2), ((128, 128), 4), ((64, 128), 3), ((128, 64), 3)]     # (width, height) px, most things
 APART_PX = 2.0                  # between a thing's centroid and its truth
 APART_GENERATED_PX = 4.0        # between the two methods' centroids, where outlines are nobody's
-Told = tuple[str | None, list[tuple[str, float, float]]]                        # background, (name, centroid x, y)
+Told = tuple[str | None, list[tuple[str | None, float, float]]]                 # background, (name, centroid x, y); no name: in doubt
 Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -31,14 +31,14 @@ def truth(scene: world.Scene) -> Told:
 
 def first(picture: np.ndarray) -> Told:
     found = detector.detect(picture)
-    return found.background, [(t.name, t.x, t.y) for t in found.things if t.name]
+    return found.background, [(t.name, t.x, t.y) for t in found.things]
 
 
 METHODS: dict[str, Callable[[np.ndarray], Told]] = {"detector": first, "second opinion": second_opinion.look}
 
 
 def same(a: Told, b: Told, apart_px: float) -> bool:
-    """Same background, and each thing of one has a partner of its name in the other, no farther than apart_px."""
+    """Same background, and each thing of one has a partner of its name, or as much in doubt, in the other, no farther than apart_px."""
     rest = list(b[1])
     for name, x, y in a[1]:
         partner = next((o for o in rest if o[0] == name and np.hypot(o[1] - x, o[2] - y) <= apart_px), None)
@@ -112,20 +112,19 @@ def share(successes: int, trials: int) -> str:
     return f"{successes / max(trials, 1):.1%} ({low:.1%} .. {high:.1%})"
 
 
-SHOWN = 10      # disagreements
-
-
-def compare(files: Iterable[Path]) -> None:
-    """How often the two methods agree on pictures, and where they do not."""
-    agreed = total = 0
+def compare(files: Iterable[Path], details: bool) -> None:
+    """How often the two methods agree on pictures, by what they show, which is what their names begin with."""
+    agreed: dict[str, list[bool]] = {"all": []}
     for file in files:
-        total += 1
         picture = np.asarray(Image.open(file).convert("RGB"))
         a, b = (method(picture) for method in METHODS.values())
-        agreed += (agree := same(a, b, APART_GENERATED_PX))
-        if not agree and total - agreed <= SHOWN:
+        agree = same(a, b, APART_GENERATED_PX)
+        for what in ("all", file.stem.rsplit("-", 2)[0]):
+            agreed.setdefault(what, []).append(agree)
+        if details and not agree:
             print(f"  {file.name}: {a}\n    second opinion: {b}")
-    print(f"the two methods agree on {share(agreed, total)} of {total} pictures")
+    for what, each in agreed.items():
+        print(f"{what:<26}{len(each):>6}{share(sum(each), len(each)):>28}")
 
 
 def main() -> None:
@@ -134,9 +133,10 @@ def main() -> None:
     arguments.add_argument("--vae", type=Path, help="a folder with vae.pt: scenes through that VAE too")
     arguments.add_argument("--pictures", type=Path, help="a folder of PNG: only the agreement on those")
     arguments.add_argument("--keep", type=Path, help="a folder for the pictures that a method got wrong, which are listed too")
+    arguments.add_argument("--details", action="store_true", help="with --pictures: what each method sees where they do not agree")
     chosen = arguments.parse_args()
     if chosen.pictures:
-        return compare(sorted(chosen.pictures.glob("*.png")))
+        return compare(sorted(chosen.pictures.glob("*.png")), chosen.details)
     print(f"{'scenes':<26}{'count':>6}" + "".join(f"{name:>28}" for name in [*METHODS, "both the same"]))
     kinds = {"as drawn": None, "blur 1 px": blurred, "noise sd 6": noisy, "JPEG 60": compressed, "colours off by 12": shifted,
              "all four": all_four}

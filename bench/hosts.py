@@ -34,8 +34,9 @@ def host(chosen: argparse.Namespace) -> Iterator[Host]:
             yield embedded
 
 
-def drawn(on: Host, chosen: argparse.Namespace, prompt: str, width: int, height: int, seed: int, plan: dict | None = None) -> np.ndarray:
-    """One picture (height, width, 3) uint8; RuntimeError with the host's sentence."""
+def drawn(on: Host, chosen: argparse.Namespace, what: str, prompt: str, width: int, height: int, seed: int,
+          plan: dict | None = None) -> np.ndarray:
+    """One picture (height, width, 3) uint8; RuntimeError with the host's sentence. Kept under a name that begins with `what`."""
     answer = on.txt2img(plan, prompt=prompt, width=width, height=height, seed=seed, steps=STEPS, cfg_scale=CFG_SCALE,
                         sampler_name=chosen.sampler, scheduler="Automatic",
                         override_settings={"sd_model_checkpoint": chosen.checkpoint})
@@ -45,5 +46,5 @@ def drawn(on: Host, chosen: argparse.Namespace, prompt: str, width: int, height:
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(
-            chosen.pictures / f"{'plan' if plan else 'plain'}-{width}x{height}-{seed}-{crc32(prompt.encode()):08x}.png")
+            chosen.pictures / f"{what} {width}x{height}-{seed}-{crc32(prompt.encode()):08x}.png")
     return picture

@@ -24,7 +24,7 @@ def main() -> None:
             right = only = ground = 0
             for index in range(chosen.count):
                 wanted = scene(index, count)
-                found = detect(drawn(on, chosen, world.caption(wanted), width, height, SEED + index))
+                found = detect(drawn(on, chosen, f"objects {count}", world.caption(wanted), width, height, SEED + index))
                 names = [t.name for t in wanted.things]
                 right += has(found, names)
                 only += has_only(found, names)

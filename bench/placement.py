@@ -62,15 +62,15 @@ def main() -> None:
             for index in range(chosen.count):
                 scenes = content(layout, index)
                 prompt, seed = world.caption(whole(scenes)), SEED + index
-                for what, picture in (("one prompt", drawn(on, chosen, prompt, SIZE, SIZE, seed)),
-                                      ("regions", drawn(on, chosen, prompt, SIZE, SIZE, seed, plan(layout, scenes)))):
+                for what, picture in (("one prompt", drawn(on, chosen, "one prompt", prompt, SIZE, SIZE, seed)),
+                                      ("regions", drawn(on, chosen, "regions", prompt, SIZE, SIZE, seed, plan(layout, scenes)))):
                     found = detect(picture)
                     hits, plans, grounds = rows.setdefault(what, ([], [], []))
                     right = in_place(found, layout, scenes)
                     hits += right
                     plans.append(all(right))
                     grounds.append(one_background(found, scenes[0].background))
-            alone = [has(detect(drawn(on, chosen, world.caption(s), width, height, SEED + 1000 * k + index)), [s.things[0].name])
+            alone = [has(detect(drawn(on, chosen, "alone", world.caption(s), width, height, SEED + 1000 * k + index)), [s.things[0].name])
                      for index in range(chosen.count) for k, s in enumerate(content(layout, index))]
             for what, (hits, plans, grounds) in rows.items():
                 print(f"| {layout} | {what} | {rate(hits)} | {rate(plans)} | {np.mean(grounds):.1%} |", flush=True)

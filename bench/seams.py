@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from bench.edges import REACH_PX, seam, sharpness, steepest
 from bench.hosts import arguments, drawn, host
@@ -66,9 +65,7 @@ def main() -> None:
                 rows = []
                 for index in range(chosen.count):
                     regions = plan(way, prompts(index, count))
-                    picture = drawn(on, chosen, "", WIDTH, HEIGHT, SEED + index, regions)
-                    if chosen.pictures:
-                        Image.fromarray(picture).save(chosen.pictures / f"seams-{count}-{way}-{index}.png")
+                    picture = drawn(on, chosen, f"{grounds} {way}", "", WIDTH, HEIGHT, SEED + index, regions)
                     rows.append((*seam(picture, BORDERS[way]), steepest(picture, OVERLAPS), sharpness(picture, INSIDE)))
                 at, elsewhere, line, sharp = np.array(rows).T
                 fall = interval(over, at, elsewhere, *before) if before else ""

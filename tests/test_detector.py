@@ -65,12 +65,16 @@ def test_a_wrong_picture_is_not_accepted():
     assert not one_background(detect(world.render(SCENE)), "teal")
 
 
-@pytest.mark.parametrize("other", ["ring", "bar", "diagonal", "half", "two colours"])
-def test_what_is_no_shape_gets_no_name(other):
-    y, x = np.mgrid[0:64, 0:64] - 31.5
-    picture = painted({"ring": abs(np.hypot(x, y) - 9) < 3.5, "bar": (abs(x) < 14) & (abs(y) < 5),
-                       "diagonal": (abs(x - y) < 6) & (abs(x + y) < 26), "half": (np.hypot(x, y) < 13) & (x > 0),
-                       "two colours": np.hypot(x, y) < 12}[other])
+@pytest.mark.parametrize("radius", [9.0, 11.0, 13.0])
+@pytest.mark.parametrize("other", ["ring", "bar", "diagonal", "half", "ellipse", "corner", "upside down", "star", "two colours"])
+def test_what_is_no_shape_gets_no_name(other, radius):
+    y, x = (np.mgrid[0:64, 0:64] - 31.5) / radius
+    far = np.hypot(x, y)
+    picture = painted({"ring": abs(far - 0.75) < 0.25, "bar": (abs(x) < 1.1) & (abs(y) < 0.4), "half": (far < 1) & (x > 0),
+                       "diagonal": (abs(x - y) < 0.5) & (abs(x + y) < 2), "ellipse": np.hypot(x / 1.3, y * 1.3) < 1,
+                       "corner": (abs(x) < 0.9) & (abs(y) < 0.9) & ~((x > 0) & (y < 0)),
+                       "upside down": world.distance("triangle", x, -y, 1.0) < 0,
+                       "star": far < 0.7 + 0.35 * np.cos(5 * np.arctan2(x, y)), "two colours": far < 1}[other])
     if other == "two colours":
         picture[:, 32:][(picture[:, 32:] == world.COLORS["red"]).all(-1)] = world.COLORS["blue"]
     found = detect(picture)
