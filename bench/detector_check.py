@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -112,19 +114,29 @@ def share(successes: int, trials: int) -> str:
     return f"{successes / max(trials, 1):.1%} ({low:.1%} .. {high:.1%})"
 
 
+NAME = re.compile(f"({'|'.join(world.COLORS)}) ({'|'.join(world.SHAPES)})")
+
+
+def shows(told: Told, prompt: str) -> bool:
+    """Whether all that a prompt names is there: the verdict that the scores are made of."""
+    return not Counter(" ".join(name) for name in NAME.findall(prompt)) - Counter(name for name, _, _ in told[1])
+
+
 def compare(files: Iterable[Path], details: bool) -> None:
-    """How often the two methods agree on pictures, by what they show, which is what their names begin with."""
-    agreed: dict[str, list[bool]] = {"all": []}
+    """How often the two methods agree on pictures of the benches: on whether they show what they should, and on all that they show."""
+    kinds: dict[str, list[tuple[bool, bool]]] = {}
     for file in files:
-        picture = np.asarray(Image.open(file).convert("RGB"))
+        with Image.open(file) as opened:
+            picture, prompt = np.asarray(opened.convert("RGB")), opened.info["prompt"]
         a, b = (method(picture) for method in METHODS.values())
-        agree = same(a, b, APART_GENERATED_PX)
-        for what in ("all", file.stem.rsplit("-", 2)[0]):
-            agreed.setdefault(what, []).append(agree)
-        if details and not agree:
+        agree = shows(a, prompt) == shows(b, prompt), same(a, b, APART_GENERATED_PX)
+        for kind in (file.stem.rsplit("-", 2)[0], "all"):
+            kinds.setdefault(kind, []).append(agree)
+        if details and not all(agree):
             print(f"  {file.name}: {a}\n    second opinion: {b}")
-    for what, each in agreed.items():
-        print(f"{what:<26}{len(each):>6}{share(sum(each), len(each)):>28}")
+    print(f"{'pictures':<26}{'count':>6}{'same verdict':>28}{'the same things seen':>28}")
+    for kind, agreed in sorted(kinds.items(), key=lambda item: item[0] == "all"):
+        print(f"{kind:<26}{len(agreed):>6}" + "".join(f"{share(sum(column), len(agreed)):>28}" for column in zip(*agreed)))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from minihost.client import Host, served
 
@@ -36,7 +37,7 @@ def host(chosen: argparse.Namespace) -> Iterator[Host]:
 
 def drawn(on: Host, chosen: argparse.Namespace, what: str, prompt: str, width: int, height: int, seed: int,
           plan: dict | None = None) -> np.ndarray:
-    """One picture (height, width, 3) uint8; RuntimeError with the host's sentence. Kept under a name that begins with `what`."""
+    """One picture (height, width, 3) uint8; RuntimeError with the host's sentence. Its file's name begins with `what`."""
     answer = on.txt2img(plan, prompt=prompt, width=width, height=height, seed=seed, steps=STEPS, cfg_scale=CFG_SCALE,
                         sampler_name=chosen.sampler, scheduler="Automatic",
                         override_settings={"sd_model_checkpoint": chosen.checkpoint})
@@ -45,6 +46,8 @@ def drawn(on: Host, chosen: argparse.Namespace, what: str, prompt: str, width: i
     picture = answer.pictures[0]
     if chosen.pictures:
         chosen.pictures.mkdir(parents=True, exist_ok=True)
+        text = PngInfo()
+        text.add_text("prompt", prompt)
         Image.fromarray(picture).save(
-            chosen.pictures / f"{what} {width}x{height}-{seed}-{crc32(prompt.encode()):08x}.png")
+            chosen.pictures / f"{what} {width}x{height}-{seed}-{crc32(prompt.encode()):08x}.png", pnginfo=text)
     return picture

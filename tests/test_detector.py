@@ -140,6 +140,13 @@ def test_the_check_can_fail():
     assert second_opinion.look(with_first(color="green")) != second_opinion.look(world.render(SCENE))
 
 
+def test_a_verdict_counts_what_the_prompt_names():
+    prompt = world.caption(SCENE)
+    assert detector_check.shows(detector_check.truth(SCENE), prompt) and detector_check.shows((None, []), "a gray background")
+    for names in ([], ["red circle"], ["red circle", None], ["red circle", "red cross"]):
+        assert not detector_check.shows(("gray", [(name, 1.0, 1.0) for name in names]), prompt)
+
+
 def detection(*names: str | None) -> Detection:
     things = (Found(*(n.split() if n else ("red", None)), 16.0, 48.0, (6, 38, 26, 58), 300, 0.9) for n in names)
     return Detection(64, 64, "gray", 1.0, tuple(things))
