@@ -14,7 +14,6 @@ from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.mosaic import Member, Part
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.shares import shares
-from lib_mixdiff.tiles import Grid
 from lib_mixdiff.windows import WINDOWS
 
 LARGEST_FEATHER = 0.25      # of the smallest region's short side
@@ -65,11 +64,9 @@ def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) ->
     return places
 
 
-def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float,
-           grid: Grid | None = None) -> list[tuple[int | None, Member]]:
+def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
     """A member for each of these places where it has a say, with the region's index among the active ones, and one for the base,
-    with None; of a grid, those of the tiles into which they are cut. They still say what the job says, whose guidance scale is
-    `cfg_scale`.
+    with None. They still say what the job says, whose guidance scale is `cfg_scale`.
 
     A region's network sees its box and nothing more. Grown to a multiple of 8 cells, which the network would not need to halve three
     times (hosts join what does not fit), the crop shows parts of the neighbours: its own object may then stand there, where it has no
@@ -89,7 +86,7 @@ def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float
             result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0)))
     if bool((base > 0).any()):
         result.append((None, Member(Box(0, 0, height, width), base)))
-    return result if grid is None else [(index, tile) for index, member in result for tile in grid.cut(member)]
+    return result
 
 
 def told(members: Sequence[tuple[int | None, Member]], texts: Sequence[tuple[tuple[Part, ...] | None, Cond | None]]) -> list[Member]:

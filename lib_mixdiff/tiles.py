@@ -1,7 +1,7 @@
 """A canvas, or a region of it, in tiles: denoisers of one size, averaged by their windows (Mixture of Diffusers, section 3.1)."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,18 +13,21 @@ from lib_mixdiff.plan import Tiles
 from lib_mixdiff.windows import WINDOWS
 
 OVERLAP, BATCH = 0.25, 4        # of a tile, and tiles in one call of the network, where the plan does not say
+GOLDEN = (5 ** 0.5 - 1) / 2     # whose multiples, modulo 1, are spread as evenly as can be, however many there are
 
 
 @dataclass(frozen=True)
 class Grid:
     """Tiles of height x width latent cells that overlap by so many at least; lower and narrower what they are laid over, lower and
-    narrower they are."""
+    narrower they are. A shifted one has a phase, 0 to 1, which `at` gives it: as many tiles, of which neighbours share half as much,
+    so that their borders can lie elsewhere in each step."""
     height: int
     width: int
     overlap_y: int
     overlap_x: int
     window: str = "gaussian"
     batch: int = BATCH
+    phase: float | None = None
 
     @classmethod
     def of(cls, tiles: Tiles, native: int) -> Grid:
@@ -36,7 +39,10 @@ class Grid:
             if overlap >= size:
                 raise PlanError("overlap", tiles.overlap, f"use less than {CELL_PX * (size - 1) + 1}", "{value} is too large for tiles of "
                                 f"{CELL_PX * size} px").within("tiles")
-        return cls(*sizes, *overlaps, tiles.window, tiles.batch or BATCH)
+        return cls(*sizes, *overlaps, tiles.window, tiles.batch or BATCH, 0.0 if tiles.grid == "shifted" else None)
+
+    def at(self, step: int) -> Grid:
+        return self if self.phase is None else replace(self, phase=GOLDEN * step % 1)
 
     @property
     def largest(self) -> int:
@@ -47,7 +53,12 @@ class Grid:
         """Row by row, each inside of `over`, all of one size."""
         height, width = min(self.height, over.height), min(self.width, over.width)
         return [Box(over.top + top, over.left + left, over.top + top + height, over.left + left + width)
-                for top in starts(over.height, height, self.overlap_y) for left in starts(over.width, width, self.overlap_x)]
+                for top in starts(over.height, height, self.overlap_y, self.phase)
+                for left in starts(over.width, width, self.overlap_x, self.phase)]
+
+    def tiles(self, members: Iterable[tuple[int | None, Member]]) -> list[tuple[int | None, Member]]:
+        """What `regions.placed` returned, each member in its tiles."""
+        return [(index, tile) for index, member in members for tile in self.cut(member)]
 
     def cut(self, member: Member) -> Iterator[Member]:
         """A member's tiles, whose sum of predictions by share is that member's: D_r = sum_t w_t D_t / sum_t w_t."""
@@ -65,9 +76,14 @@ class Grid:
                 yield replace(member, crop=box, share=(member.share[at].double() * window / total[at]).float())
 
 
-def starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles of so many cells begin that cover `length`: as few as overlap by `overlap` at least, spread evenly."""
+def starts(length: int, tile: int, overlap: int, phase: float | None = None) -> list[int]:
+    """Where tiles of so many cells begin that cover `length`: as few as overlap by `overlap` at least. Without a phase they are spread
+    evenly. With one, neighbours overlap by half of `overlap`; what more there is lies at the end in phase 0, and at the beginning in 1."""
     if tile >= length:
         return [0]
     gaps = -(-(length - tile) // max(1, tile - overlap))
-    return [round(i * (length - tile) / gaps) for i in range(gaps + 1)]
+    if phase is None:
+        return [round(i * (length - tile) / gaps) for i in range(gaps + 1)]
+    apart = tile - overlap // 2
+    shift = round(phase * (gaps * apart - (length - tile)))
+    return sorted({min(max(0, i * apart - shift), length - tile) for i in range(gaps + 1)})

@@ -112,5 +112,23 @@ def test_png_info_folds_the_chunk_away_and_sends_the_plan(page):
     page.wait_for_load_state("networkidle")
 
 
+def test_reload_ui_doubles_nothing(page, browser):
+    def regions() -> bytes:
+        answer = browser.host.txt2img({"regions": [{"prompt": PROMPT}]}, prompt="a gray background", width=64, height=64, steps=2, seed=3)
+        assert answer.status == 200, answer.error
+        return answer.pictures[0].tobytes()
+
+    before = regions()
+    show(page, "Settings")
+    with page.expect_navigation(timeout=300_000):
+        page.locator("#settings_restart_gradio").click()
+    page.wait_for_selector("#script_txt2img_mixdiff_mixdiff .mixdiff-files", state="attached")
+    for tab in ("txt2img", "img2img"):
+        assert page.locator(f"#script_{tab}_mixdiff_mixdiff .mixdiff-stage").count() == 1
+    assert regions() == before
+    plan(page, "txt2img").fill(json.dumps({"regions": [{"prompt": PROMPT}]}))
+    home(page, "txt2img").locator(".mixdiff-panel").first.wait_for(state="visible")
+
+
 def test_all_that_was_without_an_error_of_ours(page):
     assert page.problems == []

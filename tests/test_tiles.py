@@ -9,7 +9,7 @@ import torch
 
 from lib_mixdiff.boxes import Box
 from lib_mixdiff.mosaic import Member, Mosaic
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import Plan, Tiles
 from lib_mixdiff.regions import Canvas, located, placed
 from lib_mixdiff.tiles import Grid, starts
 from lib_mixdiff.windows import WINDOWS
@@ -27,6 +27,26 @@ def test_tiles_cover_any_length_with_their_overlap_as_few_as_can_be(seed):
     assert len(found) == 1 or (len(found) - 2) * (tile - overlap) + tile < length, "one less would not do"
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_shifted_grid_covers_with_half_the_overlap_and_no_more_tiles(seed):
+    rng = random.Random(seed)
+    length, tile, phase = rng.randint(1, 500), rng.randint(1, 100), rng.random()
+    overlap = rng.randint(0, tile - 1)
+    found = starts(length, tile, overlap, phase)
+    assert found[0] == 0 and found[-1] == max(0, length - tile)
+    assert all(0 < b - a <= tile - overlap // 2 for a, b in pairwise(found))
+    assert len(found) <= len(starts(length, tile, overlap))
+
+
+def test_borders_of_a_shifted_grid_are_hardly_ever_where_they_were():
+    """Six tiles of 64 cells that overlap by 16: neighbours share 8, the other 40 move."""
+    grid = Grid.of(Tiles(width=512, height=512, overlap=128, grid="shifted"), 64)
+    borders = [starts(304, 64, 16, grid.at(step).phase)[1:-1] for step in range(20)]
+    for border in zip(*borders):
+        assert max(border) - min(border) > 32 and max(map(border.count, border)) <= 2
+    assert grid.at(0) == grid and Grid.of(Tiles(), 64).at(3) == Grid.of(Tiles(), 64), "a fixed one stays"
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_tiled_member_is_the_mean_of_its_tiles(seed, window):
@@ -34,7 +54,7 @@ def test_a_tiled_member_is_the_mean_of_its_tiles(seed, window):
     rng, gen = random.Random(seed), torch.Generator().manual_seed(seed)
     height, width = rng.randint(5, 40), rng.randint(5, 40)
     tall, wide = rng.randint(3, 16), rng.randint(3, 16)
-    grid = Grid(tall, wide, rng.randint(0, tall - 1), rng.randint(0, wide - 1), window)
+    grid = Grid(tall, wide, rng.randint(0, tall - 1), rng.randint(0, wide - 1), window, phase=rng.choice([None, rng.random()]))
     x, network = torch.randn(2, 4, height, width, generator=gen), RandomNetwork(seed)
     words = torch.randn(2, 7, 6, generator=gen)
     share = torch.rand(height, width, generator=gen)
@@ -55,10 +75,10 @@ def test_regions_larger_than_a_tile_keep_their_shares(seed):
     rng = random.Random(seed)
     boxes = [[0, 0, 0.7, 1], [0.5, rng.uniform(0, 0.5), 1, 1]]
     plan, canvas = Plan.from_dict({"regions": [{"box": box} for box in boxes], "base": {"share": 0.2}}), Canvas(24, 31)
-    grid = Grid(rng.randint(4, 12), rng.randint(4, 12), 2, 3, rng.choice(list(WINDOWS)))
-    places = located(plan, canvas, lambda image: None)
+    grid = Grid(rng.randint(4, 12), rng.randint(4, 12), 2, 3, rng.choice(list(WINDOWS)), phase=rng.choice([None, rng.random()]))
+    members = placed(located(plan, canvas, lambda image: None), plan, canvas, 7.0)
     whole, tiled = (torch.zeros(3, 24, 31) for _ in range(2))
-    for into, members in ((whole, placed(places, plan, canvas, 7.0)), (tiled, placed(places, plan, canvas, 7.0, grid))):
-        for index, member in members:
+    for into, those in ((whole, members), (tiled, grid.tiles(members))):
+        for index, member in those:
             into[(2 if index is None else index, *member.crop.of)] += member.share
     assert torch.allclose(whole, tiled, atol=1e-6) and torch.allclose(tiled.sum(0), torch.ones(24, 31), atol=1e-6)

@@ -95,7 +95,9 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
     if regions or grid:
         texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
                   None if r.negative_prompt is None else TEXT) for r in regions]
-        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale, grid)
+        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
+        if grid is not None:        # of a shifted one, that of the first step
+            members = grid.tiles(members)
         shapes = Mosaic(told(members, texts), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),

@@ -8,7 +8,7 @@ from modules import prompt_parser, sd_models, sd_samplers, shared
 
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.plan import Plan, Region, Tiles
+from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.regions import active_regions
 
 NOT_YET = "{value} is understood, but not built yet"
@@ -43,12 +43,9 @@ def _refuse(plan: Plan) -> None:
     for key, found in wanted.items():
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
-    if plan.tiles is not None:
-        if plan.tiles.grid != Tiles().grid:
-            raise PlanError("tiles.grid", plan.tiles.grid, "leave the key out", NOT_YET)
-        if getattr(loaded(), "is_sdxl", False):
-            raise PlanError("tiles", plan.tiles.to_dict(), "load a checkpoint of SD 1 or 2", "each tile's own size and crop "
-                            "coordinates, which SDXL needs, are not built yet")
+    if plan.tiles is not None and getattr(loaded(), "is_sdxl", False):
+        raise PlanError("tiles", plan.tiles.to_dict(), "load a checkpoint of SD 1 or 2", "each tile's own size and crop coordinates, "
+                        "which SDXL needs, are not built yet")
     for index, region in enumerate(plan.regions):
         if not region.enabled:
             continue

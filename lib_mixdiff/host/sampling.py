@@ -67,7 +67,7 @@ class Sampling:
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
         if acting not in self.members:
             self.members[acting] = placed([place for place in self.places if place.index in acting], self.plan, self.canvas,
-                                          self.p.cfg_scale, self.grid)
+                                          self.p.cfg_scale)
         return self.members[acting]
 
     def encode(self) -> None:
@@ -89,10 +89,13 @@ class Sampling:
         if self.ranged:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
-        key = acting, self.texts.entries(denoiser.step)
+        grid = self.grid and self.grid.at(denoiser.step)
+        key = acting, self.texts.entries(denoiser.step), grid
         if key not in self.mosaics:
-            members = told(self.members_of(acting), self.texts.at(denoiser.step, denoiser))
-            self.mosaics[key] = Mosaic(members, self.and_weights, self.grid and self.grid.largest)
+            if grid != self.grid:           # a shifted one hardly ever comes back
+                self.mosaics.clear()
+            members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
+            self.mosaics[key] = Mosaic(told(members, self.texts.at(denoiser.step, denoiser)), self.and_weights, grid and grid.largest)
         rows.start(self.mosaics[key])
 
 

@@ -155,9 +155,9 @@ def test_tiling_is_refused_by_name(host):
     ({}, {"regions": [{"model": "other"}]}, "regions[0].model"),
     ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
     ({}, {"regions": [{"coords": "canvas"}]}, "regions[0].coords"),
-    ({}, {"model": "other"}, "model"), ({}, {"tiles": {"grid": "shifted"}}, "tiles.grid"), ({}, {"canvas": [512, 512], "regions": [{}]}, "canvas"),
+    ({}, {"model": "other"}, "model"), ({}, {"canvas": [512, 512], "regions": [{}]}, "canvas"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
-    ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"tiles": {"grid": "shifted"}}}, "hires.tiles.grid"),
+    ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),
     ({}, {"tiles": {"overlap": 64}}, "tiles.overlap"),
 ])
 def test_what_is_not_built_is_refused_by_name(host, fields, plan, words):

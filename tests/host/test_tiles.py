@@ -4,6 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lib_mixdiff.boxes import Box
+from lib_mixdiff.plan import Tiles
+from lib_mixdiff.tiles import Grid
 from tests.host.jobs import LEFT_RIGHT, img2img
 
 TILES = {"width": 64, "height": 72, "overlap": [16, 8]}
@@ -25,6 +28,19 @@ def test_tiles_are_regions_without_words(go, job):
     expected, plain, got = go(JOBS[job], patched), go(JOBS[job]), go(JOBS[job], {"tiles": TILES})
     assert np.abs(got - expected).max() < 1e-3 * max(1.0, np.abs(expected).max())
     assert np.abs(got - plain).max() > 1e-2
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DDIM", "Heun"])
+def test_a_shifted_grid_is_in_each_step_regions_without_words(go, sampler):
+    steps, tiles = 4, {"width": 64, "height": 64, "overlap": 32, "grid": "shifted"}
+    grid = Grid.of(Tiles.from_dict(tiles), 64)
+    regions = [{"box": [each / 16 for each in (box.left, box.top, box.right, box.bottom)],
+                "range": {"unit": "steps", "from": step / steps, "to": (step + 1) / steps}}
+               for step in range(steps) for box in grid.at(step).boxes(Box(0, 0, 16, 16))]
+    job = "txt2img", {"sampler_name": sampler, "steps": steps}
+    expected, got = go(job, {"regions": regions}), go(job, {"tiles": tiles})
+    assert np.abs(got - expected).max() < 1e-3 * max(1.0, np.abs(expected).max())
+    assert np.abs(got - go(job, {"tiles": {**tiles, "grid": "fixed"}})).max() > 1e-2
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
