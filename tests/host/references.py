@@ -12,7 +12,7 @@ import numpy as np
 from tests.host.client import Host
 
 HERE = Path(__file__).parent / "references"
-CHECKPOINTS = ("shapes",)
+CHECKPOINTS = ("shapes", "shapes-eps")
 ONE, TWO = "a red circle on a gray background", "a blue square and a yellow cross on a teal background"
 LONG = ", ".join([TWO] * 10)
 
