@@ -21,6 +21,7 @@ TABLES = [
      ["placement", "--pictures", str(PICTURES)]),
     ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
     ("Borders of regions", "", ["seams"]),
+    ("Tiles", "", ["tiles"]),
     ("Guide images", "", ["guides"]),
     ("Noise of regions with seeds", "", ["noise"]),
     ("Cost", "", ["cost"]),

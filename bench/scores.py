@@ -58,6 +58,12 @@ def bootstrap(statistic: Callable[..., np.ndarray], *columns: np.ndarray, draws:
     return float(statistic(*columns)), float(low), float(high)
 
 
+def interval(statistic: Callable[..., np.ndarray], *columns: np.ndarray) -> str:
+    """`bootstrap`'s, as it is printed."""
+    value, low, high = bootstrap(statistic, *columns)
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
 def mean(values: np.ndarray) -> np.ndarray:
     return values.mean(-1)
 

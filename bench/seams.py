@@ -11,13 +11,11 @@ object that is cut; with a background for each region it goes from top to bottom
 """
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from bench.edges import REACH_PX, seam, sharpness, steepest
 from bench.hosts import arguments, drawn, host
-from bench.scores import bootstrap, mean, ratio_of_means
+from bench.scores import interval, mean, ratio_of_means
 from lib_mixdiff.boxes import CELL_PX
 from minihost.shapes import world
 
@@ -47,11 +45,6 @@ def prompts(index: int, grounds: int) -> list[str]:
 def over(at: np.ndarray, elsewhere: np.ndarray, at_before: np.ndarray, elsewhere_before: np.ndarray) -> np.ndarray:
     """A seam score over another's, picture by picture of the same prompts and noise."""
     return ratio_of_means(at, elsewhere) / ratio_of_means(at_before, elsewhere_before)
-
-
-def interval(statistic: Callable[..., np.ndarray], *columns: np.ndarray) -> str:
-    value, low, high = bootstrap(statistic, *columns)
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def main() -> None:

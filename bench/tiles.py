@@ -1,0 +1,80 @@
+"""Fewer calls for the same seams: `python -m bench.tiles`. Fixed and shifted grids, from tiles that only touch to three times the canvas.
+
+Every tile has the size that the checkpoint was trained on and the job's prompt, one thing on a background, so that things stand all
+over the canvas; where grids fail, borders cut them. The seam score (bench.edges) is the mean of columns and rows; a shifted grid's
+borders are those of the last step, the only ones that nothing smooths afterwards. Sharpness is that of the whole picture; `named` is
+the share of the things that have colour and shape as asked.
+"""
+from __future__ import annotations
+
+import numpy as np
+
+from bench.detector import detect
+from bench.edges import seam, sharpness
+from bench.hosts import STEPS, arguments, drawn, host
+from bench.scores import interval, mean, one_background, ratio_of_means
+from lib_mixdiff.boxes import CELL_PX, Box
+from lib_mixdiff.plan import Tiles
+from lib_mixdiff.tiles import Grid
+from minihost.shapes import world
+
+SEED, TILE_PX = 90_000, 64
+CANVASES = [(48, 32), (56, 40), (64, 36)]       # cells; a tile has 8
+OVERLAPS = [0, 1, 2, 3, 4]                      # cells
+GRIDS = ("fixed", "shifted")
+
+
+def caption(index: int) -> str:
+    return world.caption(world.scene_at_random(np.random.default_rng((SEED, index)), 64, 64, 1))
+
+
+def tiles(grid: str, overlap: int) -> dict:
+    return {"width": TILE_PX, "height": TILE_PX, "overlap": CELL_PX * overlap, "grid": grid}
+
+
+def boxes(grid: str, overlap: int, canvas: tuple[int, int], step: int) -> list[Box]:
+    return Grid.of(Tiles.from_dict(tiles(grid, overlap)), TILE_PX).at(step).boxes(Box(0, 0, canvas[1], canvas[0]))
+
+
+def area(grid: str, overlap: int, canvas: tuple[int, int]) -> float:
+    """That of all tiles over the canvas's, the mean of the steps."""
+    return float(np.mean([sum(box.height * box.width for box in boxes(grid, overlap, canvas, step)) for step in range(STEPS)])
+                 / (canvas[0] * canvas[1]))
+
+
+def borders(edges: set[int], length: int) -> list[int]:
+    return sorted(CELL_PX * edge for edge in edges - {0, length})
+
+
+def seams(picture: np.ndarray, last: list[Box], canvas: tuple[int, int]) -> np.ndarray:
+    """Steps at the tiles' borders, and elsewhere."""
+    across = seam(picture, borders({edge for box in last for edge in (box.left, box.right)}, canvas[0]))
+    down = seam(picture.swapaxes(0, 1), borders({edge for box in last for edge in (box.top, box.bottom)}, canvas[1]))
+    return np.mean([across, down], axis=0)
+
+
+def main() -> None:
+    chosen = arguments(__doc__, 4).parse_args()
+    print("| canvas, px | overlap, px | grid | tiles / canvas | seam score | sharpness | named | background one colour |\n"
+          "|---|---|---|---|---|---|---|---|")
+    with host(chosen) as on:
+        for canvas in CANVASES:
+            width, height = (CELL_PX * cells for cells in canvas)
+            for overlap in OVERLAPS:
+                for grid in GRIDS:
+                    rows, named, grounds = [], [], []
+                    for index in range(chosen.count):
+                        picture = drawn(on, chosen, f"{grid} {overlap}", caption(index), width, height, SEED + index,
+                                        {"tiles": tiles(grid, overlap)})
+                        found = detect(picture)
+                        rows.append((*seams(picture, boxes(grid, overlap, canvas, STEPS - 1), canvas), sharpness(picture, [(0, width)])))
+                        named += [thing.name is not None and thing.name in caption(index) for thing in found.things]
+                        grounds.append(one_background(found))
+                    at, elsewhere, sharp = np.array(rows).T
+                    print(f"| {width}x{height} | {CELL_PX * overlap} | {grid} | {area(grid, overlap, canvas):.2f} "
+                          f"| {interval(ratio_of_means, at, elsewhere)} | {interval(mean, sharp)} "
+                          f"| {np.mean(named):.0%} of {len(named)} | {np.mean(grounds):.0%} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
