@@ -32,10 +32,10 @@ def fresh(browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda said: said.type == "error" and "Failed to load resource" not in said.text and problems.append(said.text))
         page.goto(browser.host.url)
-        page.wait_for_selector(".mixdiff-files", state="attached")
+        page.wait_for_selector("#script_txt2img_mixdiff_mixdiff .mixdiff-files", state="attached")
         if opened:
             page.get_by_text("mixdiff", exact=True).first.click()
-            page.locator(".mixdiff-files").wait_for(state="visible")
+            page.locator(".mixdiff-files").first.wait_for(state="visible")
         return page
 
     yield fresh
@@ -52,7 +52,7 @@ def drop(page, file: bytes, name: str, at: str = "[id$=_mixdiff_mixdiff]") -> No
 
 
 def note(page):
-    return page.locator(".mixdiff-told")
+    return page.locator(".mixdiff-told").first
 
 
 def said(page, text: str) -> None:
@@ -75,10 +75,11 @@ def test_a_picture_of_the_page_dropped_on_a_fresh_page_is_the_same_plan_and_the_
         for field, text in (("prompt", "a red circle on a gray background"), ("seed", "7"), ("steps", "2")):
             write(page, f"txt2img_{field}", text)
         generate(page)
-        page.wait_for_function("document.querySelector('#html_info_txt2img textarea').value.includes('mixdiff')")
+        page.wait_for_function("""() => { const info = document.querySelector("#html_info_txt2img");
+            return (info.querySelector("textarea")?.value ?? info.innerText).includes("mixdiff"); }""")
         image = page.locator("#txt2img_gallery img").first
         image.wait_for(state="visible")
-        return requests.get(image.get_attribute("src"), timeout=30).content
+        return requests.get(image.evaluate("image => image.src"), timeout=30).content
 
     page, mask = fresh(), painted(0, 0, 0.5, 1)
     page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps({"regions": [{"mask": mask, "prompt": OTHER, "seed": 5}, {"box": [0.5, 0, 1, 1]}]}))
@@ -87,7 +88,7 @@ def test_a_picture_of_the_page_dropped_on_a_fresh_page_is_the_same_plan_and_the_
     again = fresh(opened=False)
     drop(again, first, "00001.png")
     said(again, "The plan of 00001.png.")
-    assert again.locator("[id$=_mixdiff_mixdiff] .mixdiff-files").is_visible(), "it opens"
+    assert again.locator("[id$=_mixdiff_mixdiff] .mixdiff-files").first.is_visible(), "it opens"
     name = "sha256:" + hashlib.sha256(base64.b64decode(mask)).hexdigest()
     assert plan_of(again) == {"v": 1, "regions": [{"mask": name, "prompt": OTHER, "seed": 5}, {"box": [0.5, 0, 1, 1]}]}
     assert again.locator("[id$=mixdiff_enabled] input").first.is_checked()
@@ -147,7 +148,7 @@ def test_a_pasted_infotext_says_what_is_not_here(fresh):
 
     def paste(plan: object) -> None:
         write(page, "txt2img_prompt", f"a cat\nSteps: 3, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64, mixdiff: {json.dumps(json.dumps(plan))}")
-        page.locator("#paste").click()
+        page.locator("#paste").first.click()
 
     pasted = page.locator("[id$=mixdiff_left_out] li")
     paste({"glow": 1, "regions": [{"mask": mask}]})

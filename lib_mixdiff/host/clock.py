@@ -45,16 +45,21 @@ class Clock:
             return LAST_TIMESTEP - 1 if self.unipc and not kwargs.get("is_img2img") else kwargs["timesteps"][-1]
         return kwargs["sigmas"][0] if "sigmas" in kwargs else kwargs["sigma_max"]
 
+    @property
+    def step(self) -> int:
+        """Index of the step of the call at hand: a sampler of second order calls twice in one."""
+        calls, config = self.denoiser.step, self.sampler.config
+        calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
+        return calls // config.total_steps(1)
+
     def moment(self, level: Tensor | float) -> Moment:
         """Of the call at hand; `level` as the sampler says it: sigma, or the timestep."""
         if self.schedule is not shared.sd_model.alphas_cumprod:
             self.schedule = shared.sd_model.alphas_cumprod
             self.abar = self.schedule.cpu().double().numpy()
         value = float(level.flatten()[0] if isinstance(level, Tensor) else level)
-        calls, config = self.denoiser.step, self.sampler.config
-        calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
-        step = min(calls // config.total_steps(1), self.steps - 1)
-        return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, self.abar, step / self.steps)
+        done = min(self.step, self.steps - 1) / self.steps
+        return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, self.abar, done)
 
 
 def in_sigmas(denoiser: Denoiser) -> bool:

@@ -89,7 +89,7 @@ class Sampling:
         if self.ranged:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
-        grid = self.grid and self.grid.at(denoiser.step)
+        grid = self.grid and self.grid.at(self.clock.step)
         key = acting, self.texts.entries(denoiser.step), grid
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back

@@ -173,3 +173,16 @@ def test_nothing_stays_behind(host):
         host.txt2img(plan, probe={}, batch_size=2)
     assert host.txt2img().body["images"] == plain.body["images"]
     assert lasting(host.state()) == before
+
+
+def test_the_cells_of_an_xyz_plot_are_the_single_jobs(host):
+    seeds, nothing = (5, 9), (0, "", [])
+    script = {"script_name": "x/y/z plot", "script_args": [1, ", ".join(map(str, seeds)), [], *nothing, *nothing,
+                                                           False, True, False, False, False, False, False, 0, False]}
+    answer = host.txt2img(LEFT_RIGHT, **script)
+    if answer.status == 501:
+        pytest.skip(answer.error)
+    assert answer.status == 200, answer.error
+    for seed in seeds:
+        alone = host.txt2img(LEFT_RIGHT, seed=seed).pictures[0]
+        assert any(np.array_equal(cell, alone) for cell in answer.pictures)
