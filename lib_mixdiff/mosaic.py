@@ -92,9 +92,10 @@ class Mosaic:
         self._next = 0
         self._sums.zero_()
 
-    def predict(self, network: Network, x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
-        """The next rows, in x's dtype: final if these are all of the step's, else the best that is known by now.
-        RuntimeError if more rows come than the run has."""
+    def predict(self, network: Network, x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None,
+                progress: Callable[[float], None] = lambda share: None) -> Tensor:
+        """The next rows, in x's dtype: final if these are all of the step's, else the best that is known by now. After each call of
+        the network `progress` is told the share of the step's rows that are done. RuntimeError if more rows come than the run has."""
         first, last = self._next, self._next + x.shape[0]
         if last > len(self._pieces):
             raise RuntimeError("the network was asked for more rows than the job has: another extension calls it by itself, "
@@ -104,7 +105,8 @@ class Mosaic:
             there = {id(p.share): p.share.to(x.device) for row in self._pieces for p in row}       # once for all pieces of a member
             self._pieces = [[replace(p, share=there[id(p.share)]) for p in row] for row in self._pieces]
         self._next = last
-        for batch in self._batches_of(first, last, tokens(text), x.shape[2] * x.shape[3]):
+        batches = self._batches_of(first, last, tokens(text), x.shape[2] * x.shape[3])
+        for done, batch in enumerate(batches, 1):
             rows = [p.row - first for p in batch.pieces]
             crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
             prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
@@ -112,6 +114,7 @@ class Mosaic:
             for one, piece in zip(prediction.float(), batch.pieces):
                 for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
                     sums[piece.crop.of].addcmul_(piece.share, one, value=scale)
+            progress((first + (last - first) * done / len(batches)) / len(self._pieces))
         return self.rows()[first:last].to(x.dtype)
 
     def rows(self) -> Tensor:

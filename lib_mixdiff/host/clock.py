@@ -46,11 +46,11 @@ class Clock:
         return kwargs["sigmas"][0] if "sigmas" in kwargs else kwargs["sigma_max"]
 
     @property
-    def step(self) -> int:
-        """Index of the step of the call at hand: a sampler of second order calls twice in one."""
+    def call(self) -> tuple[int, int]:
+        """Of the call at hand, the index of its step, and its own in that: a sampler of second order calls twice in a step."""
         calls, config = self.denoiser.step, self.sampler.config
         calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
-        return calls // config.total_steps(1)
+        return divmod(calls, config.total_steps(1))
 
     def moment(self, level: Tensor | float) -> Moment:
         """Of the call at hand; `level` as the sampler says it: sigma, or the timestep."""
@@ -58,7 +58,7 @@ class Clock:
             self.schedule = shared.sd_model.alphas_cumprod
             self.abar = self.schedule.cpu().double().numpy()
         value = float(level.flatten()[0] if isinstance(level, Tensor) else level)
-        done = min(self.step, self.steps - 1) / self.steps
+        done = min(self.call[0], self.steps - 1) / self.steps
         return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, self.abar, done)
 
 

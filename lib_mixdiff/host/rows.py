@@ -27,6 +27,7 @@ class Rows(nn.Module):
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
         self.pending = False                    # a step has begun, and its rows have not been summed yet
+        self.counts = False                     # whether the host will count a step when this call of its denoiser has ended
 
     def __getattr__(self, name: str):
         try:
@@ -34,11 +35,11 @@ class Rows(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def start(self, mosaic: Mosaic) -> None:
+    def start(self, mosaic: Mosaic, counts: bool) -> None:
         """A step begins, whose rows `mosaic` answers."""
         self.must_be_done()
         self.host_calls, self.pending = 0, True
-        self.mosaic = mosaic
+        self.mosaic, self.counts = mosaic, counts
         mosaic.start()
 
     def forward(self, x: Tensor, sigma: Tensor, cond: dict, **kwargs) -> Tensor:
@@ -54,11 +55,19 @@ class Rows(nn.Module):
                 raise sd_samplers_common.InterruptedException
             return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
 
+        steps = shared.state.sampling_step      # that have ended
+
+        def progress(share: float) -> None:
+            if self.counts:
+                shared.state.sampling_step = steps + share
+
         try:
-            return mosaic.predict(network, x, sigma, text, image)
+            return mosaic.predict(network, x, sigma, text, image, progress)
         except BaseException:
             self.pending = False                # this step has its own reason not to be done
             raise
+        finally:
+            shared.state.sampling_step = steps
 
     def finish(self, x: Tensor) -> None:
         """Writes the step's rows into x (conds + images, channels, h, w), where they are not there already."""

@@ -89,14 +89,15 @@ class Sampling:
         if self.ranged:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
-        grid = self.grid and self.grid.at(self.clock.step)
+        step, call = self.clock.call
+        grid = self.grid and self.grid.at(step)
         key = acting, self.texts.entries(denoiser.step), grid
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
             self.mosaics[key] = Mosaic(told(members, self.texts.at(denoiser.step, denoiser)), self.and_weights, grid and grid.largest)
-        rows.start(self.mosaics[key])
+        rows.start(self.mosaics[key], counts=step > 0 and call == 0)        # the host's own count begins with the second step
 
 
 def canvas_of(p: Job, x: Tensor) -> Canvas:

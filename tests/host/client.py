@@ -28,7 +28,7 @@ class Host(client.Host):
 
     def trace(self) -> dict:
         """The last job with a probe: `hooks`, their names in order, and `calls` of the network, each with `x` (its shape), `sigma`
-        (the timestep, with DDIM) and `tokens`."""
+        (the timestep, with DDIM), `tokens` and `step`, how far the progress bar is."""
         return {key: value for key, value in self.get("/mixdiff-probe/last").items() if key != "latents"}
 
     def state(self) -> dict:

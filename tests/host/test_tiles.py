@@ -57,6 +57,18 @@ def test_so_many_tiles_go_through_the_network_at_once(host, batch, rows):
     assert host.calls() == [[n, 4, 9, 8] for n in rows]
 
 
+@pytest.mark.parametrize("sampler, calls", [("Euler", 1), ("DDIM", 1), ("Heun", 2)])
+def test_the_progress_bar_counts_tiles(host, sampler, calls):
+    answer = host.txt2img({"tiles": {**TILES, "batch": 1}}, probe={}, sampler_name=sampler, steps=4)
+    if answer.status != 200:
+        pytest.skip(answer.error)
+    told = [call["step"] for call in host.trace()["calls"]]
+    # To the host a step has ended after the sampler's first call in it, and the first one only when the second has.
+    expected = [step + (tile / 6 if call == 0 else 1) for step in range(-1, 3) for call in range(calls) for tile in range(6)]
+    assert len(told) >= len(expected) - 6, "DDIM makes a step less, the last one of Heun a call less"
+    np.testing.assert_allclose(told, [0 if step < 0 else step for step in expected][:len(told)])
+
+
 def test_regions_lie_over_tiles(host):
     assert host.txt2img({**LEFT_RIGHT, "tiles": TILES}, probe={}).status == 200
     over = host.latents()

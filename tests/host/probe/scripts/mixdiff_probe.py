@@ -104,7 +104,8 @@ def watch(denoiser):
         def before(module, args, kwargs):
             cond = kwargs["cond"]
             text = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
-            calls.append({"x": list(args[0].shape), "sigma": float(args[1][0]), "tokens": text.shape[1]})
+            calls.append({"x": list(args[0].shape), "sigma": float(args[1][0]), "tokens": text.shape[1],
+                          "step": shared.state.sampling_step})
         wrap.register_forward_pre_hook(before, with_kwargs=True)
 
 
