@@ -51,7 +51,7 @@ class MixdiffEditor {
         this.schema = await MixdiffSchema.get();
         const body = MixdiffPage.element("div", "mixdiff-body", null), canvas = MixdiffPage.element("div", "mixdiff-canvas", body);
         this.pictures = new MixdiffPictures();
-        this.job = new MixdiffJob(this.tab);
+        this.job = new MixdiffJob(this.tab, () => this.plan.canvas);
         this.actions = new MixdiffActions(this);
         this.check = new MixdiffCheck(this, this.job);
         this.stage = new MixdiffStage(this, canvas);

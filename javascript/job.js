@@ -1,8 +1,10 @@
 // The job that the tab's own fields describe.
 
 class MixdiffJob {
-    constructor(tab) {
+    // `canvas` tells the plan's own size, where it has one.
+    constructor(tab, canvas) {
         this.tab = tab;
+        this.canvas = canvas;
         this.known = [1, 1];
     }
 
@@ -30,8 +32,8 @@ class MixdiffJob {
 
     // Width and height in px of the first pass; what they were while one of them is being typed, or there is no image to resize.
     get size() {
-        const {scale, image} = this;
-        const size = scale ? [image?.naturalWidth, image?.naturalHeight].map((side) => Math.floor(side * scale)) : [this.number("width"), this.number("height")];
+        const {scale, image} = this, canvas = this.canvas();
+        const size = Array.isArray(canvas) ? canvas.map(Number) : scale ? [image?.naturalWidth, image?.naturalHeight].map((side) => Math.floor(side * scale)) : [this.number("width"), this.number("height")];
         if (size[0] && size[1]) this.known = size;
         return this.known;
     }

@@ -136,6 +136,10 @@ def test_the_canvas_has_the_jobs_shape(editor):
     write(editor, "txt2img_height", "128")
     write(editor, "txt2img_width", "128")
     comes(1, "64")
+    editor.locator("[id$=mixdiff_plan] textarea").first.fill('{"canvas": [4096, 2048], "regions": [{"box": [0.5, 0, 1, 1]}]}')
+    comes(2, "2048")
+    editor.locator("[id$=mixdiff_plan] textarea").first.fill('{"regions": [{"box": [0.5, 0, 1, 1]}]}')
+    comes(1, "64")
 
 
 # --- masks ---

@@ -48,6 +48,9 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
     """Network calls of the whole job, by pass, as if all prompts were of one length, every region acted all the time and every step
     asked for the network as often as the sampler says (Euler's kind does; others may save a call); `work` and `memory` against the
     plain job: latent cells through the network, and in its largest call. PlanError where the job cannot have the plan."""
+    if plan.canvas is not None:
+        width, height = plan.canvas
+        job = SimpleNamespace(**{**vars(job), "width": width, "height": height})
     hires = plan.for_hires() if plan.is_neutral else refuse(plan, cast(Job, job))
     first = job.steps
     if job.init_images is not None and not getattr(shared.opts, "img2img_fix_steps", False):    # as setup_img2img_steps counts

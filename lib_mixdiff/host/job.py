@@ -39,7 +39,7 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
 def _refuse(plan: Plan) -> None:
     neutral, plain = Plan(), Region()
     wanted = {"paint": bool(plan.paint.phrases),
-              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "canvas", "amdm")}}
+              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "amdm")}}
     for key, found in wanted.items():
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)

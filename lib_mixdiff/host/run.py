@@ -46,13 +46,15 @@ class Run:
 
     @classmethod
     def write(cls, p: Job, args: tuple) -> None:
-        """For `process`: the plan under the pictures, random seeds settled and images kept by their hash, which is the one that runs.
-        Cannot fail: what is wrong with the plan is raised when sampling starts."""
+        """For `process`: the plan's canvas as the job's size, and under the pictures the plan, random seeds settled and images kept by
+        their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when sampling starts."""
         p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
         try:
             plan = settled(asked(args) or {})
         except Exception:           # comes again
             return
+        if plan.canvas is not None:
+            p.width, p.height = plan.canvas
         if not plan.is_neutral:
             p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) else infotext(plan)
 

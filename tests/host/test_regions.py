@@ -155,7 +155,7 @@ def test_tiling_is_refused_by_name(host):
     ({}, {"regions": [{"model": "other"}]}, "regions[0].model"),
     ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
     ({}, {"regions": [{"coords": "canvas"}]}, "regions[0].coords"),
-    ({}, {"model": "other"}, "model"), ({}, {"canvas": [512, 512], "regions": [{}]}, "canvas"),
+    ({}, {"model": "other"}, "model"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
     ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),
     ({}, {"tiles": {"overlap": 64}}, "tiles.overlap"),

@@ -69,6 +69,25 @@ def test_the_progress_bar_counts_tiles(host, sampler, calls):
     np.testing.assert_allclose(told, [0 if step < 0 else step for step in expected][:len(told)])
 
 
+@pytest.mark.parametrize("job", ["Euler", "img2img", "hires"])
+def test_a_canvas_is_the_jobs_size(host, go, job):
+    """Beyond the page's sliders it is the only way to say it."""
+    route, fields = JOBS[job]
+    expected = go((route, {**fields, "width": 192, "height": 136}))
+    got = go((route, fields), {"canvas": [192, 136]})
+    assert got.shape == expected.shape and np.abs(got - expected).max() < 1e-5 * max(1.0, np.abs(expected).max())
+    tiled = go((route, {**fields, "width": 192, "height": 136}), {"tiles": TILES})
+    assert np.abs(go((route, fields), {"canvas": [192, 136], "tiles": TILES}) - tiled).max() < 1e-5 * max(1.0, np.abs(tiled).max())
+
+
+def test_check_counts_a_canvas(host):
+    job = {"width": 64, "height": 64, "steps": 3, "sampler_name": "Euler", "prompt": "a red circle"}
+    plan = {"tiles": TILES}
+    got, expected = (host.post("/mixdiff/v1/check", {"plan": each, "job": fields})["cost"] for each, fields in (
+        ({**plan, "canvas": [192, 136]}, job), (plan, {**job, "width": 192, "height": 136})))
+    assert got == expected and got["passes"][0]["width"] == 192
+
+
 def test_regions_lie_over_tiles(host):
     assert host.txt2img({**LEFT_RIGHT, "tiles": TILES}, probe={}).status == 200
     over = host.latents()
