@@ -1,4 +1,4 @@
-"""The editor as it looks, light, dark and narrow, into docs/: `python -m bench.screens`."""
+"""The editor as it looks, light, dark and narrow, and a row of the demo, into docs/: `make demo && python -m bench.screens`."""
 from __future__ import annotations
 
 import io
@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from bench.browser import opened, show
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS, DEMO = ROOT / "docs", ROOT / "out" / "demo" / "index.html"
 SCREENS = {"light": ("light", 1600), "dark": ("dark", 1600), "narrow": ("light", 700)}
 COLORS = 96         # of a file: below 150 kB
 
@@ -35,8 +36,15 @@ def plan(page: Any) -> dict:
                         "box": [0.625, 0.4375, 0.9375, 0.75], "strength": 0.4}]}
 
 
+def keep(screenshot: bytes, name: str) -> None:
+    Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(COLORS).save(DOCS / f"{name}.png", optimize=True)
+
+
 def main() -> None:
     with opened() as page:
+        page.set_viewport_size({"width": 1280, "height": 1100})
+        page.goto(DEMO.as_uri())
+        keep(page.locator("#quadrants ~ .rows .row").first.screenshot(), "regions")
         for name, (theme, width) in SCREENS.items():
             page.set_viewport_size({"width": width, "height": 1300})
             show(page, theme)
@@ -44,8 +52,7 @@ def main() -> None:
             page.locator(".mixdiff-box").nth(1).focus()
             page.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('U-Net calls')")
             page.wait_for_timeout(500)
-            shot = Image.open(io.BytesIO(page.locator(".mixdiff-editor").first.screenshot()))
-            shot.convert("RGB").quantize(COLORS).save(DOCS / f"editor-{name}.png", optimize=True)
+            keep(page.locator(".mixdiff-editor").first.screenshot(), f"editor-{name}")
 
 
 if __name__ == "__main__":

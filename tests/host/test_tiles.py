@@ -69,6 +69,15 @@ def test_the_progress_bar_counts_tiles(host, sampler, calls):
     np.testing.assert_allclose(told, [0 if step < 0 else step for step in expected][:len(told)])
 
 
+def test_an_interrupt_ends_the_job_within_a_batch_of_tiles(host, go):
+    """In the third tile of the third step; the picture is that of the second one's end."""
+    job, plan = ("txt2img", {"steps": 6}), {"tiles": {**TILES, "batch": 1}}
+    got = go(job, plan, probe={"fault": {"at": "network", "kind": "interrupt", "call": 14}})
+    assert len(host.calls()) == 15
+    expected = go(job, plan, probe={"fault": {"at": "on_cfg_denoiser", "kind": "interrupt", "call": 2}})
+    assert len(host.calls()) == 12 and np.array_equal(got, expected)
+
+
 @pytest.mark.parametrize("job", ["Euler", "img2img", "hires"])
 def test_a_canvas_is_the_jobs_size(host, go, job):
     """Beyond the page's sliders it is the only way to say it."""
