@@ -22,6 +22,7 @@ TABLES = [
     ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
     ("Borders of regions", "", ["seams"]),
     ("Tiles", "", ["tiles"]),
+    ("Memory", "Peak live tensor bytes of sampling, weights left out.", ["memory"]),
     ("Guide images", "", ["guides"]),
     ("Noise of regions with seeds", "", ["noise"]),
     ("Cost", "", ["cost"]),
