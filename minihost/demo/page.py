@@ -168,7 +168,10 @@ def _outline(cells: np.ndarray, cell_px: float) -> str:
 
 def _readable(plan: dict) -> str:
     """The plan's JSON, a region a line, its images named only."""
-    def short(key: str, value: object) -> object:
-        return f"(base64 of a PNG, {len(str(value))} characters)" if key == "image" else value
-    lists = {key: ",\n    ".join(json.dumps({k: short(k, v) for k, v in item.items()}) for item in value) for key, value in plan.items()}
-    return "{" + ",\n ".join(f"{json.dumps(key)}: [\n    {items}]" for key, items in lists.items()) + "}"
+    def line(item: dict) -> str:
+        return json.dumps({k: f"(base64 of a PNG, {len(v)} characters)" if k == "image" else v for k, v in item.items()})
+
+    def lines(value: dict | list) -> str:
+        return line(value) if isinstance(value, dict) else "[\n    " + ",\n    ".join(map(line, value)) + "]"
+
+    return "{" + ",\n ".join(f"{json.dumps(key)}: {lines(value)}" for key, value in plan.items()) + "}"
