@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.detector import detect
+from bench.detector import Detection, detect
 from bench.edges import seam, sharpness
 from bench.hosts import STEPS, arguments, drawn, host
 from bench.scores import interval, mean, one_background, ratio_of_means
@@ -53,6 +53,10 @@ def seams(picture: np.ndarray, last: list[Box], canvas: tuple[int, int]) -> np.n
     return np.mean([across, down], axis=0)
 
 
+def as_asked(found: Detection, prompt: str) -> list[bool]:
+    return [thing.name is not None and thing.name in prompt for thing in found.things]
+
+
 def main() -> None:
     chosen = arguments(__doc__, 4).parse_args()
     print("| canvas, px | overlap, px | grid | tiles / canvas | seam score | sharpness | named | background one colour |\n"
@@ -68,7 +72,7 @@ def main() -> None:
                                         {"tiles": tiles(grid, overlap)})
                         found = detect(picture)
                         rows.append((*seams(picture, boxes(grid, overlap, canvas, STEPS - 1), canvas), sharpness(picture, [(0, width)])))
-                        named += [thing.name is not None and thing.name in caption(index) for thing in found.things]
+                        named += as_asked(found, caption(index))
                         grounds.append(one_background(found))
                     at, elsewhere, sharp = np.array(rows).T
                     print(f"| {width}x{height} | {CELL_PX * overlap} | {grid} | {area(grid, overlap, canvas):.2f} "

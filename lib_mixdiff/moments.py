@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib_mixdiff.plan import Range
+from lib_mixdiff.ranges import Range
 
 DECIMALS = 6        # a third of three steps is one step
 

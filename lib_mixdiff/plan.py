@@ -10,21 +10,10 @@ from typing import Any, Literal
 
 from lib_mixdiff.documents import as_pasted, changed, decoded, leave_out, merged
 from lib_mixdiff.errors import PlanError, inside
-from lib_mixdiff.fields import (
-    Array,
-    Box,
-    Either,
-    Image,
-    Integer,
-    Json,
-    JsonObject,
-    List,
-    Number,
-    Object,
-    Off,
-    Switch,
-    Text,
-)
+from lib_mixdiff.fields import Image, Integer, Number, Off, Switch, Text
+from lib_mixdiff.models import Model, model_key
+from lib_mixdiff.nested import Array, Box, Either, Json, JsonObject, List, Object
+from lib_mixdiff.ranges import Range, range_key
 from lib_mixdiff.records import Record, choice, key
 
 VERSION = 1
@@ -33,11 +22,6 @@ TILE_PX = (64, 4096)
 OVERLAP = Integer(0, TILE_PX[1] - 1)  # px
 OVERLAPS = (OVERLAP, Array(OVERLAP, "x", "y"))
 
-UNITS = {  # from and to of "always"
-    "timestep": (1000, 0),  # the network's timestep + 1
-    "sigma": (1_000_000, 0),  # far above any schedule's first, zero terminal SNR (4518) included
-    "steps": (0, 1),  # step index / steps of the pass
-}
 MASK = "spans the whole canvas, white = in, grey = in part"
 FIRST_PASS_ONLY = {"canvas", "hires"}
 ESSENTIAL = {"box", "mask", "image"}  # of a region or guide: without it, it would act somewhere else, or not at all
@@ -56,9 +40,6 @@ eta_key = partial(key, Number(0, 100), 0.3, "length of the correction toward the
 box_key = partial(key, Box(), None, "fractions of the canvas; null = the mask's bounds, else the whole canvas")
 strength_key = partial(key, Number(0, 10))
 image_key = partial(key, Image())
-range_key = partial(key, Object(lambda: Range), None, "null = always")
-CHECKPOINT = Text(1, noun="the title, name or hash of a checkpoint")
-model_key = partial(key, Either(lambda: MODEL), None)
 
 
 class Version(Integer):
@@ -68,75 +49,6 @@ class Version(Integer):
         if value > VERSION:
             raise PlanError("", value, "update mixdiff to use it", "{value} was made by a newer mixdiff")
         return super().checked(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range(Record):
-    """When something acts. Timestep and sigma fall, active while from >= now > to; steps rise, active while from <= now < to."""
-
-    unit: str = choice(*UNITS)
-    from_: float = key(Number(0, max(map(max, UNITS.values()))), None, "null = from the beginning")
-    to: float = key(Number(0, max(map(max, UNITS.values()))), None, "null = to the end")
-
-    def check(self) -> None:
-        first, last = UNITS[self.unit]
-        for field, end in (("from_", first), ("to", last)):
-            value = getattr(self, field)
-            with inside(field.rstrip("_")):
-                object.__setattr__(self, field, Number(*sorted(UNITS[self.unit])).read(end if value is None else value))
-        if (self.to - self.from_) * (last - first) <= 0:
-            side = "below" if last < first else "above"
-            raise PlanError("to", self.to, f'use a number {side} "from", which is {self.from_:g}', "{value} leaves no time")
-
-    def overlaps(self, other: Range) -> bool:
-        """Whether both are active at once; false where the units differ, for that depends on the schedule."""
-        mine, theirs = sorted((self.from_, self.to)), sorted((other.from_, other.to))
-        return self.unit == other.unit and max(mine[0], theirs[0]) < min(mine[1], theirs[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expert(Record):
-    """One checkpoint of a stack, for one interval of the noise."""
-
-    model: Model = model_key(about="null = the loaded one")
-    range: Range | None = range_key()
-    text_encoder: str = choice("own", "loaded", about="which one encodes the prompts")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experts(Record):
-    """eDiff-I's stack: one checkpoint per interval of the noise, the loaded one in the gaps."""
-
-    experts: tuple[Expert, ...] = key(List(Object(lambda: Expert), 1))
-
-    def check(self) -> None:
-        for index, expert in enumerate(self.experts):
-            for earlier in range(index):
-                other = self.experts[earlier].range
-                if expert.range is None or other is None or expert.range.overlaps(other):
-                    value = expert.range and expert.range.to_dict()
-                    raise PlanError("range", value, "let one end where the other begins",
-                                    f"{{value}} overlaps the range of experts[{earlier}]").within(index).within("experts")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aggregation(Record):
-    """Which models AFA runs together and how it makes one of them."""
-
-    aggregator: str | None = key(Text(1), None, "file of the trained weights; modes full and last only")
-    models: tuple[str, ...] = key(List(CHECKPOINT, 1))
-    mode: str = choice("full", "blocks", "last", "noise", "merge", "saliency")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Afa(Record):
-    """Adaptive feature aggregation: several models as one U-Net."""
-
-    afa: Aggregation = key(Object(lambda: Aggregation))
-
-
-Model = str | Experts | Afa | None
-MODEL = (CHECKPOINT, Object(lambda: Experts), Object(lambda: Afa))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from lib_mixdiff.errors import PlanError, inside
-from lib_mixdiff.fields import Choice, Kind, Object, nearest
+from lib_mixdiff.fields import Choice, Kind, nearest
+from lib_mixdiff.nested import Object
 
 R = TypeVar("R", bound="Record")
 

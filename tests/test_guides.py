@@ -10,7 +10,8 @@ from lib_mixdiff.boxes import Box
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.guides import Pull, fitted, holds_above, pulled, shown
 from lib_mixdiff.moments import Moment
-from lib_mixdiff.plan import Guide, Range
+from lib_mixdiff.plan import Guide
+from lib_mixdiff.ranges import Range
 from lib_mixdiff.regions import Canvas
 from tests.test_masks import encoded
 

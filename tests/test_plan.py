@@ -7,9 +7,12 @@ import time
 
 import pytest
 
+from lib_mixdiff import models
 from lib_mixdiff import plan as plan_module
 from lib_mixdiff.errors import LONGEST, PlanError
-from lib_mixdiff.plan import Afa, Amdm, Base, Experts, Guide, Plan, Range, Region, Tiles, schema
+from lib_mixdiff.models import Afa, Experts
+from lib_mixdiff.plan import Amdm, Base, Guide, Plan, Region, Tiles, schema
+from lib_mixdiff.ranges import Range
 from lib_mixdiff.records import Record
 from tests.bad_plans import MANY, PNG, TABLE, amdm, experts, guide, phrase, region, when
 
@@ -57,12 +60,12 @@ DEFAULTS = {
         {"name": None, "weight": 1.0, "eta": 0.3, "seed": None, "prompt": None, "negative_prompt": None, "cfg_scale": None,
          "control_units": None, "plan": {"v": 1, "model": None, "base": {"share": 0.0, "feather": 64}, "tiles": None, "regions": [],
                                          "guides": [], "paint": {"strength": 0.4, "scale": "max", "range": None, "phrases": []}}}]},
-    plan_module.Expert: {"model": None, "range": None, "text_encoder": "own"},
-    plan_module.Aggregation: {"aggregator": None, "models": ["a"], "mode": "full"},
+    models.Expert: {"model": None, "range": None, "text_encoder": "own"},
+    models.Aggregation: {"aggregator": None, "models": ["a"], "mode": "full"},
     Range: {"unit": "timestep", "from": 1000, "to": 0},
 }
 REQUIRED = {Guide: {"image": PNG}, plan_module.Phrase: {"phrase": "rabbit mage", "mask": PNG}, Amdm: {"models": [{}]},
-            plan_module.Aggregation: {"models": ["a"]}}
+            models.Aggregation: {"models": ["a"]}}
 
 
 def through_json(plan: Plan, defaults: bool) -> Plan:

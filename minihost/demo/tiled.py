@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 from bench.detector import detect
-from bench.tiles import CANVASES, CELL_PX, GRIDS, area, caption, tiles
+from bench.tiles import CANVASES, CELL_PX, GRIDS, SEED, area, as_asked, caption, tiles
 from minihost.client import Host
 from minihost.demo.drawing import draw, of
 from minihost.demo.page import Row, Section, Shot
 
-SEED, OVERLAP = 90_000, 4       # cells, half of a tile
+OVERLAP = 4     # cells, half of a tile
 
 
 def section(on: Host) -> Section:
@@ -20,8 +20,7 @@ borders move from step to step, neighbours share half as much, and there are few
     for grid in (None, *GRIDS):
         plan = {"tiles": tiles(grid, OVERLAP)} if grid else None
         picture = draw(on, prompt, SEED, plan, *size)
-        found = detect(picture)
-        score = of([t.name is not None and t.name in prompt for t in found.things], "things as asked")
+        score = of(as_asked(detect(picture), prompt), "things as asked")
         title = f"{grid.capitalize()} grid" if grid else "No tiles"
         shots.append(Shot(title, picture, score, plan=plan))
         results.append(f"{title.lower()}: {score}")
