@@ -23,6 +23,7 @@ TABLES = [
     ("Borders of regions", "", ["seams"]),
     ("Tiles", "", ["tiles"]),
     ("Memory", "Peak live tensor bytes of sampling, weights left out.", ["memory"]),
+    ("The VAE", "", ["vae"]),
     ("Guide images", "", ["guides"]),
     ("Noise of regions with seeds", "", ["noise"]),
     ("Cost", "", ["cost"]),

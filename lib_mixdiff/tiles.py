@@ -12,7 +12,7 @@ from lib_mixdiff.mosaic import Member
 from lib_mixdiff.plan import Tiles
 from lib_mixdiff.windows import WINDOWS
 
-OVERLAP, BATCH = 0.25, 4        # of a tile, and tiles in one call of the network, where the plan does not say
+OVERLAP, BATCH = 0.25, 4        # of a tile, and tiles in one call of the network, where neither plan nor settings say
 GOLDEN = (5 ** 0.5 - 1) / 2     # whose multiples, modulo 1, are spread as evenly as can be, however many there are
 
 

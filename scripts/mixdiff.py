@@ -1,10 +1,11 @@
 """mixdiff for the AUTOMATIC1111 Stable Diffusion WebUI: the always-on script. The work is done in lib_mixdiff."""
 import gradio as gr
-from modules import script_callbacks, scripts
+from modules import script_callbacks, scripts, shared
 
 from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run
 from lib_mixdiff.host.sampling import step_done
+from lib_mixdiff.host.settings import OPTIONS
 from lib_mixdiff.host.travel import carry, carry_in_file, has_plan, left_out, pasted
 
 PLACEHOLDER = '{"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a blue cross"}]}'
@@ -42,6 +43,15 @@ class Script(scripts.Script):
         carry(processed.images)
 
 
+def on_ui_settings():
+    for name, (default, label, choices, comment) in OPTIONS.items():
+        listed = isinstance(choices, list)
+        arguments = {"choices": choices} if listed else dict(zip(("minimum", "maximum", "step"), choices))
+        shared.opts.add_option(name, shared.OptionInfo(
+            default=default, label=label, component=gr.Radio if listed else gr.Slider, component_args=arguments,
+            section=("mixdiff", "mixdiff"), comment_after=f"<span class='info'>({comment})</span>"))
+
+
 def on_cfg_denoiser(params):
     if (run := Run.of(params.denoiser.p)) is not None:
         run.step(params.denoiser, params.text_cond, params.sigma)
@@ -54,5 +64,6 @@ def on_cfg_denoised(params):
 script_callbacks.on_app_started(lambda demo, app: add_routes(app))
 script_callbacks.on_before_image_saved(carry_in_file)
 script_callbacks.on_infotext_pasted(pasted)
+script_callbacks.on_ui_settings(on_ui_settings)
 script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
 script_callbacks.on_cfg_denoised(on_cfg_denoised)

@@ -33,6 +33,7 @@ CONTRACT = [
     ("sd_hijack.py", "StableDiffusionModelHijack.get_prompt_lengths", "self text"),
     ("devices.py", "autocast", "disable"),
     ("sd_samplers_common.py", "images_tensor_to_samples", "image approximation model"),
+    ("processing.py", "decode_latent_batch", "model batch target_device check_for_nans"),
     ("sd_samplers_common.py", "store_latent", "decoded"), ("rng.py", "ImageRNG.next", "self"),
     ("script_callbacks.py", "CFGDenoiserParams.__init__",
      "self x image_cond sigma sampling_step total_sampling_steps text_cond text_uncond denoiser"),

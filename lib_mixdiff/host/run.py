@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError
+from lib_mixdiff.host import vae
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
@@ -46,8 +47,9 @@ class Run:
 
     @classmethod
     def write(cls, p: Job, args: tuple) -> None:
-        """For `process`: the plan's canvas as the job's size, and under the pictures the plan, random seeds settled and images kept by
-        their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when sampling starts."""
+        """For `process`: a VAE that reads pictures of any size, the plan's canvas as the job's, and under the pictures the plan, random
+        seeds settled and images kept by their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when
+        sampling starts."""
         p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
         try:
             plan = settled(asked(args) or {})
@@ -56,6 +58,7 @@ class Run:
         if plan.canvas is not None:
             p.width, p.height = plan.canvas
         if not plan.is_neutral:
+            vae.during_next(p, "init")
             p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) else infotext(plan)
 
     @classmethod
@@ -65,6 +68,7 @@ class Run:
             return
         if written := p.extra_generation_params.get(INFOTEXT):
             wanted = infotext(written.plan) if isinstance(written, Lines) else written
+            vae.during_next(p, "sample")
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:

@@ -1,8 +1,11 @@
 """The tiles of a pass, as large as the loaded model likes them where the plan does not say."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lib_mixdiff.boxes import CELL_PX
 from lib_mixdiff.host.job import loaded
+from lib_mixdiff.host.settings import setting
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.tiles import Grid
 
@@ -11,7 +14,9 @@ SDXL_PX, SD2_V_PX, SD1_CELLS = 1024, 768, 64
 
 def grid_of(plan: Plan) -> Grid | None:
     """None: the whole canvas at once. PlanError where its tiles cannot be had."""
-    return None if plan.tiles is None else Grid.of(plan.tiles, native_px())
+    if plan.tiles is None:
+        return None
+    return Grid.of(replace(plan.tiles, batch=plan.tiles.batch or setting("mixdiff_tile_batch")), native_px())
 
 
 def native_px() -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 class NotHere(Exception):
     """A feature of the WebUI that minihost does not have: HTTP 501 and a sentence."""
-
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.status_code, self.detail = 501, sentence       # the API reads instance attributes

@@ -18,7 +18,6 @@ from torch import Tensor
 @dataclass(repr=False)
 class StableDiffusionProcessing:
     """The request (the annotated fields) and the state of the job."""
-
     prompt: str = ""
     negative_prompt: str = ""
     seed: int = -1
@@ -112,7 +111,7 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         self.scripts.process_before_every_sampling(self, x=samples, noise=noise, c=self.hr_c, uc=self.hr_uc)
         samples = self.sampler.sample_img2img(self, samples, noise, self.hr_c, self.hr_uc, steps)
         self.is_hr_pass = False
-        return decode_latent_batch(samples)
+        return decode_latent_batch(shared.sd_model, samples)
 
 
 @dataclass(repr=False)
@@ -168,7 +167,6 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
 
 class Processed:
     """The result of a job."""
-
     OF_JOB = ("all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds", "width", "height", "sampler_name", "cfg_scale",
               "steps", "batch_size", "sd_model_name", "sd_model_hash", "extra_generation_params")
 
@@ -250,10 +248,10 @@ def _sample_batch(p: StableDiffusionProcessing, batch: slice) -> Tensor | list[T
     return ps.samples
 
 
-def decode_latent_batch(batch: Tensor) -> list[Tensor]:
+def decode_latent_batch(model: Any, batch: Tensor, target_device: Any = None, check_for_nans: bool = True) -> list[Tensor]:
     """Pictures (3, h, w) in -1..1."""
     devices.test_for_nans(batch, "unet")
-    pictures = [shared.sd_model.decode_first_stage(latent[None])[0] for latent in batch]
+    pictures = [model.decode_first_stage(latent[None])[0] for latent in batch]
     for picture in pictures:
         devices.test_for_nans(picture, "vae")
     return pictures
@@ -261,7 +259,7 @@ def decode_latent_batch(batch: Tensor) -> list[Tensor]:
 
 def _finish_batch(p: StableDiffusionProcessing, batch: slice, samples: Tensor | list[Tensor]) -> list[Image.Image]:
     """The second half: pictures, with their infotexts."""
-    decoded = decode_latent_batch(samples) if isinstance(samples, Tensor) else samples
+    decoded = decode_latent_batch(shared.sd_model, samples) if isinstance(samples, Tensor) else samples
     pixels = ((torch.stack(decoded) + 1.0) / 2.0).clamp(0.0, 1.0)           # (b, 3, h, w) in 0..1
     state.nextjob()
     p.scripts.postprocess_batch(p, images=pixels, batch_number=p.iteration)

@@ -13,7 +13,6 @@ callback_map: dict[str, list[ScriptCallback]] = {}
 
 class CFGDenoiserParams:
     """Before the network: all rows (every cond of image 0, of image 1, ..., then the unconds)."""
-
     def __init__(self, x: Tensor, image_cond: Tensor, sigma: Tensor, sampling_step: int, total_sampling_steps: int,
                  text_cond: Tensor, text_uncond: Tensor, denoiser: Any = None) -> None:
         self.x, self.image_cond, self.sigma, self.text_cond, self.text_uncond = x, image_cond, sigma, text_cond, text_uncond
@@ -22,7 +21,6 @@ class CFGDenoiserParams:
 
 class CFGDenoisedParams:
     """Behind the network, before guidance: the same rows."""
-
     def __init__(self, x: Tensor, sampling_step: int, total_sampling_steps: int, inner_model: Any) -> None:
         self.x, self.inner_model = x, inner_model
         self.sampling_step, self.total_sampling_steps = sampling_step, total_sampling_steps
@@ -44,6 +42,7 @@ def _kind(category: str) -> tuple[Callable, Callable]:
 
 
 on_app_started, app_started_callback = _kind("app_started")                    # (demo, FastAPI app)
+on_ui_settings, ui_settings_callback = _kind("ui_settings")                    # extensions add their options
 on_cfg_denoiser, cfg_denoiser_callback = _kind("cfg_denoiser")
 on_cfg_denoised, cfg_denoised_callback = _kind("cfg_denoised")
 on_cfg_after_cfg, cfg_after_cfg_callback = _kind("cfg_after_cfg")

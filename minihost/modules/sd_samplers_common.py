@@ -10,8 +10,7 @@ from torch import Tensor
 
 def images_tensor_to_samples(image: Tensor, approximation: int | None = None, model: Any = None) -> Tensor:
     """Latents of pictures (b, 3, h, w) in 0..1, each with noise of its own."""
-    model = model or shared.sd_model
-    return model.scale_factor * torch.cat([model.first_stage_model.encode(2.0 * picture[None] - 1.0) for picture in image])
+    return shared.sd_model.scale_factor * torch.cat([shared.sd_model.first_stage_model.encode(2.0 * one[None] - 1.0) for one in image])
 
 
 def store_latent(decoded: Tensor) -> None:

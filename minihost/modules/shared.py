@@ -11,12 +11,17 @@ FREE = dict(sd_model_checkpoint=None, comma_padding_backtrack=20, batch_cond_unc
 FIXED = dict(CLIP_stop_at_last_layers=1, emphasis="Original", randn_source="CPU", use_old_scheduling=False)
 
 
+OptionInfo = SimpleNamespace         # an extension's option, of which the default matters here
+
+
 class Options(SimpleNamespace):
     """Settings as attributes, as in the WebUI: `opts.batch_cond_uncond`."""
-
     @property
     def data(self) -> dict[str, Any]:
         return vars(self)
+
+    def add_option(self, key: str, info: Any) -> None:
+        self.data.setdefault(key, info.default)
 
     def set(self, key: str, value: Any) -> None:
         """Sets one option. Unknown keys, and values that minihost cannot follow, are refused."""
@@ -28,9 +33,8 @@ class Options(SimpleNamespace):
 
 class State:
     """What the job at hand is doing; `interrupt` is a wish that the sampling loop reads."""
-
     def begin(self, job: str = "(unknown)") -> None:
-        self.job, self.job_no, self.job_count, self.sampling_step, self.sampling_steps = job, 0, -1, 0, 0
+        self.job, self.job_no, self.job_count, self.sampling_step, self.sampling_steps, self.textinfo = job, 0, -1, 0, 0, None
         self.time_start, self.job_timestamp = time.time(), time.strftime("%Y%m%d%H%M%S")
         self.skipped = self.interrupted = self.stopping_generation = False
 

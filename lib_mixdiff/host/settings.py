@@ -1,0 +1,25 @@
+"""What stands under Settings > mixdiff."""
+from __future__ import annotations
+
+from typing import Any
+
+from modules import shared
+
+from lib_mixdiff.autoencoder import TILE
+from lib_mixdiff.boxes import CELL_PX
+from lib_mixdiff.tiles import BATCH
+
+WHEN = ["when needed", "always", "never"]
+HOW = ["exact", "fast"]
+# name: default, label, choices or (lowest, highest, step), what stands beside it
+OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
+    "mixdiff_tile_batch": (BATCH, "Tiles in one call of the network", (1, 64, 1), "where the plan does not say"),
+    "mixdiff_vae_when": (WHEN[0], "Tiled VAE", WHEN, "in jobs with a plan; needed = the picture would not fit into the free memory"),
+    "mixdiff_vae_how": (HOW[0], "Tiled VAE's way", HOW, "exact: the same picture, in two to three times the time; fast: nearly"),
+    "mixdiff_vae_tile": (CELL_PX * TILE, "Tiled VAE's tiles, px", (128, 2048, 64), "larger ones are faster and take more memory"),
+}
+
+
+def setting(name: str) -> Any:
+    """As the user has set it."""
+    return getattr(shared.opts, name, OPTIONS[name][0])
