@@ -21,6 +21,18 @@ def take(cond: Cond, rows: list[int]) -> Cond:
     return cond[rows]
 
 
+def resized(cond: Cond, sizes: list[tuple[int, Tensor] | None]) -> Cond:
+    """With other numbers in `vector`, by row: from which column on, counted from the end, and which (1, columns)."""
+    if not isinstance(cond, dict) or not any(sizes):
+        return cond
+    vector = cond["vector"].clone()
+    for row, each in zip(vector, sizes):
+        if each is not None:
+            start, values = each[0] % len(row), each[1][0]
+            row[start:start + len(values)] = values
+    return {**cond, "vector": vector}
+
+
 def cat(conds: list[Cond]) -> Cond:
     """All rows of all of them; their texts have one length."""
     if len(conds) == 1:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
-from lib_mixdiff.conds import Cond, cat, take, tokens
+from lib_mixdiff.conds import Cond, cat, resized, take, tokens
 
 # (x, sigma, text, image) -> prediction: all by row, x and prediction (rows, channels, height, width)
 Network = Callable[[Tensor, Tensor, Cond, "Tensor | None"], Tensor]
@@ -40,6 +40,8 @@ class Member:
     guidance: float = 1.0           # s_r / s
     parts: tuple[Part, ...] | None = None
     uncond: Cond | None = None
+    frame: Box | None = None        # SDXL: the picture of which `crop` is a part; None: the canvas
+    sizes: tuple[int, Tensor] | None = None         # SDXL: what that means in the texts, see conds.resized
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class _Piece:
     slot: int                       # 0: conds, 1: unconds
     share: Tensor                   # (crop height, crop width)
     scales: tuple[float, float]     # times share: of (gC, N) or (U, gU)
+    sizes: tuple[int, Tensor] | None
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ class Mosaic:
                 size = piece.crop.height, piece.crop.width
                 groups.setdefault((size, length if piece.text is None else tokens(piece.text)), []).append(piece)
             self._batches[key] = [
-                _Batch(tuple(part), cat(texts) if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
+                _Batch(tuple(part), resized(cat(texts), [p.sizes for p in part])
+                       if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
                 for ((height, width), _), group in groups.items()
                 for most in [max(1, cells // (height * width))]
                 for part in (group[i:i + most] for i in range(0, len(group), most))]
@@ -165,19 +169,20 @@ def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> li
         parts = list(enumerate(member.parts)) if k == 0 else []
     total = sum(weights if member.parts is None else (p.weight for p in member.parts))
     return [_Piece(first + k, member.crop, part.text, 0, member.share,
-                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)))
+                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)), member.sizes)
             for i, part in parts]
 
 
 def _uncond_piece(member: Member, weights: list[float], row: int) -> _Piece:
     total = sum(weights if member.parts is None else (p.weight for p in member.parts))
-    return _Piece(row, member.crop, member.uncond, 1, member.share, (1.0, member.guidance * total))
+    return _Piece(row, member.crop, member.uncond, 1, member.share, (1.0, member.guidance * total), member.sizes)
 
 
 def _texts(batch: _Batch, host: Cond, rows: list[int]) -> Cond:
     if batch.text is not None:
         return batch.text
-    return cat([take(host, [row]) if p.text is None else p.text for p, row in zip(batch.pieces, rows)])
+    texts = cat([take(host, [row]) if p.text is None else p.text for p, row in zip(batch.pieces, rows)])
+    return resized(texts, [p.sizes for p in batch.pieces])
 
 
 def _images(image: Tensor | None, x: Tensor, pieces: Sequence[_Piece], rows: list[int]) -> Tensor | None:

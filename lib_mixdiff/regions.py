@@ -83,7 +83,8 @@ def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float
                             "give the job a CFG scale above 0, or leave the regions' cfg_scale out",
                             "{value} is reached through the job's own guidance, which is 0")
         if bool((part > 0).any()):
-            result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0)))
+            frame = place.box if place.region.coords == "own" else None
+            result.append((place.index, Member(place.box, part, guidance / cfg_scale if cfg_scale else 1.0, frame=frame)))
     if bool((base > 0).any()):
         result.append((None, Member(Box(0, 0, height, width), base)))
     return result

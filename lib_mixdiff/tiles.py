@@ -27,6 +27,7 @@ class Grid:
     overlap_x: int
     window: str = "gaussian"
     batch: int = BATCH
+    own: bool = False       # SDXL: each tile a picture of its own, not a part of what it is cut from
     phase: float | None = None
 
     @classmethod
@@ -39,7 +40,7 @@ class Grid:
             if overlap >= size:
                 raise PlanError("overlap", tiles.overlap, f"use less than {CELL_PX * (size - 1) + 1}", "{value} is too large for tiles of "
                                 f"{CELL_PX * size} px").within("tiles")
-        return cls(*sizes, *overlaps, tiles.window, tiles.batch or BATCH, 0.0 if tiles.grid == "shifted" else None)
+        return cls(*sizes, *overlaps, tiles.window, tiles.batch or BATCH, tiles.coords == "own", 0.0 if tiles.grid == "shifted" else None)
 
     def at(self, step: int) -> Grid:
         return self if self.phase is None else replace(self, phase=GOLDEN * step % 1)
@@ -73,7 +74,8 @@ class Grid:
         for box in boxes:
             at = box.inside(member.crop).of
             if bool((member.share[at] > 0).any()):
-                yield replace(member, crop=box, share=(member.share[at].double() * window / total[at]).float())
+                share = (member.share[at].double() * window / total[at]).float()
+                yield replace(member, crop=box, share=share, frame=box if self.own else member.frame)
 
 
 def starts(length: int, tile: int, overlap: int, phase: float | None = None) -> list[int]:

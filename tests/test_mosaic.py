@@ -201,6 +201,22 @@ def test_an_image_whose_and_weights_are_all_zero_is_its_uncond():
     assert torch.equal(rows[0], rows[1])
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_sizes_are_said_to_the_pieces_that_have_some(own):
+    """Three numbers of which two are followed by another one, in conds and unconds, whose are the texts; the host's stay what they are."""
+    def words(rows: int) -> dict:
+        return {"crossattn": torch.randn(rows, 7, WIDTH), "vector": torch.arange(9.0).repeat(rows, 1)}
+    told = {"parts": (Part(1.0, words(1)),), "uncond": words(1)} if own else {}
+    members = [Member(Box(0, x, 8, x + 8), torch.ones(8, 8), sizes=sizes, **told)
+               for x, sizes in ((0, (-3, torch.tensor([[70.0, 80.0]]))), (8, None))]
+    host, heard = words(2), []
+    Mosaic(members, [[1.0]]).predict(lambda x, sigma, text, image: heard.append(text["vector"]) or x, torch.zeros(2, CHANNELS, 8, 16),
+                                     torch.ones(2), host, None)
+    changed, plain = [0, 1, 2, 3, 4, 5, 70, 80, 8], list(range(9))
+    assert torch.cat(heard).tolist() == [changed, plain, changed, plain]
+    assert host["vector"].tolist() == [plain, plain]
+
+
 def test_no_batch_is_larger_than_the_hosts_own_call():
     network = RandomNetwork(0)
     quarters = [Box(t, left, t + 8, left + 8) for t in (0, 8) for left in (0, 8)]

@@ -19,7 +19,7 @@ class Texts:
     """The prompts of regions for one pass, with their prompt editing: what each says at a step."""
 
     def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None]) -> None:
-        """None is the job's own. SDXL's size vector is that of the whole pass."""
+        """None is the job's own. SDXL's sizes are those of the whole pass."""
         self.prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, prompts, False)
         self.negatives = _encoded(p, prompt_parser.get_learned_conditioning, negatives, True)
 

@@ -43,14 +43,11 @@ def _refuse(plan: Plan) -> None:
     for key, found in wanted.items():
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
-    if plan.tiles is not None and getattr(loaded(), "is_sdxl", False):
-        raise PlanError("tiles", plan.tiles.to_dict(), "load a checkpoint of SD 1 or 2", "each tile's own size and crop coordinates, "
-                        "which SDXL needs, are not built yet")
     for index, region in enumerate(plan.regions):
         if not region.enabled:
             continue
         field = f"regions[{index}]"
-        for key in ("model", "coords", "control_units"):
+        for key in ("model", "control_units"):
             if getattr(region, key) != getattr(plain, key):
                 raise PlanError(f"{field}.{key}", getattr(region, key), "leave the key out of the region", NOT_YET)
         for key, text in (("prompt", region.prompt), ("negative_prompt", region.negative_prompt)):

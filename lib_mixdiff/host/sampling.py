@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 
 from modules import shared
 from torch import Tensor
 
-from lib_mixdiff.boxes import CELL_PX, view_before_cut, view_of_area
+from lib_mixdiff.boxes import CELL_PX, Box, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.clock import Clock
@@ -17,6 +18,7 @@ from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
+from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.mosaic import Member, Mosaic
 from lib_mixdiff.plan import Plan
@@ -70,6 +72,11 @@ class Sampling:
                                           self.p.cfg_scale)
         return self.members[acting]
 
+    def sized(self, member: Member) -> Member:
+        """What is the whole canvas keeps the host's own sizes."""
+        whole = Box(0, 0, self.canvas.height, self.canvas.width)
+        return member if member.crop == whole else replace(member, sizes=sizes_of(member.crop, member.frame or whole))
+
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
         self.checkpoint = shared.sd_model.sd_checkpoint_info
@@ -96,6 +103,7 @@ class Sampling:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
+            members = [(index, self.sized(member)) for index, member in members]
             self.mosaics[key] = Mosaic(told(members, self.texts.at(denoiser.step, denoiser)), self.and_weights, grid and grid.largest)
         rows.start(self.mosaics[key], counts=step > 0 and call == 0)        # the host's own count begins with the second step
 

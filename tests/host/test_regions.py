@@ -154,7 +154,6 @@ def test_tiling_is_refused_by_name(host):
     ({}, {"regions": [{}, {"prompt": "a circle <lora:some:1>"}]}, "regions[1].prompt"),
     ({}, {"regions": [{"model": "other"}]}, "regions[0].model"),
     ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
-    ({}, {"regions": [{"coords": "canvas"}]}, "regions[0].coords"),
     ({}, {"model": "other"}, "model"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
     ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),

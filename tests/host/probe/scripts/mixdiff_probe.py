@@ -17,6 +17,7 @@ faults = {}
 watched = []    # wrappers of the network
 undo = []       # takes away what was put on objects that outlive the job
 states = []     # x at each step of the last job that asked for them
+SIZES = 6 * 256     # columns at the end of SDXL's vectors
 run = {}        # the objects of the last run, kept to see what was left on them
 
 
@@ -105,7 +106,8 @@ def watch(denoiser):
             cond = kwargs["cond"]
             text = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
             calls.append({"x": list(args[0].shape), "sigma": float(args[1][0]), "tokens": text.shape[1],
-                          "step": shared.state.sampling_step})
+                          "step": shared.state.sampling_step,
+                          "sizes": cond["vector"][:, -SIZES:].tolist() if "vector" in cond else None})
         wrap.register_forward_pre_hook(before, with_kwargs=True)
 
 
