@@ -144,7 +144,7 @@ class Mosaic:
 
     def _batches_of(self, first: int, last: int, length: int, canvas: int) -> list[_Batch]:
         """The pieces of these rows in batches of one size and text length, none larger than the host's own call of so many cells a row,
-        nor than `largest` allows."""
+        nor than `largest` allows, and of a size all about the same."""
         key = (first, last, length)
         if key not in self._batches:
             cells = (last - first) * min(canvas, self.largest or canvas)
@@ -156,9 +156,14 @@ class Mosaic:
                 _Batch(tuple(part), resized(cat(texts), [p.sizes for p in part])
                        if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
                 for ((height, width), _), group in groups.items()
-                for most in [max(1, cells // (height * width))]
-                for part in (group[i:i + most] for i in range(0, len(group), most))]
+                for part in _evenly(group, max(1, cells // (height * width)))]
         return self._batches[key]
+
+
+def _evenly(group: list[_Piece], most: int) -> list[list[_Piece]]:
+    """In as few parts as there must be for none to be larger than that: of four, two and two take less time than three and one."""
+    count = -(-len(group) // most)
+    return [group[i * len(group) // count:(i + 1) * len(group) // count] for i in range(count)]
 
 
 def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> list[_Piece]:

