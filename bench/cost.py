@@ -3,6 +3,9 @@
 First with a network that returns its input, so that all the time is ours: milliseconds a call. Then with a U-Net of Stable
 Diffusion 1.5's layer sizes and random weights at 512x512: seconds of a step over the seconds of the same calls made bare, in
 turns, the median of the pairs. Set OMP_NUM_THREADS, and run it beside nothing else.
+
+`--sdxl`: SDXL's layer sizes instead, 10 GB of weights. Its network is not in the package of the embedded host: run it with the Python of a
+WebUI, whose repositories/generative-models is on PYTHONPATH.
 """
 from __future__ import annotations
 
@@ -10,17 +13,25 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lib_mixdiff.mosaic import Mosaic, Part
+from lib_mixdiff.boxes import Box
+from lib_mixdiff.mosaic import Member, Mosaic, Part
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
+from lib_mixdiff.tiles import Grid
 
 SD15 = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "attention_resolutions": [4, 2, 1],
         "num_res_blocks": 2, "channel_mult": [1, 2, 4, 4], "num_heads": 8, "use_spatial_transformer": True, "transformer_depth": 1,
         "context_dim": 768, "use_checkpoint": False, "legacy": False}
+SDXL = {"adm_in_channels": 2816, "num_classes": "sequential", "use_checkpoint": False, "in_channels": 4, "out_channels": 4,
+        "model_channels": 320, "attention_resolutions": [4, 2], "num_res_blocks": 2, "channel_mult": [1, 2, 4], "num_head_channels": 64,
+        "use_spatial_transformer": True, "use_linear_in_transformer": True, "transformer_depth": [1, 2, 10], "context_dim": 2048,
+        "spatial_transformer_attn_type": "softmax"}
 QUADRANTS = [{"box": [x, y, x + 0.5, y + 0.5], "prompt": "its own"} for y in (0, 0.5) for x in (0, 0.5)]
 TOKENS, WIDTH = 77, 768
 
@@ -34,13 +45,22 @@ def mosaic(cells: int) -> Mosaic:
     return Mosaic(told(members, [((Part(1.0, text()),), text()) for _ in QUADRANTS]), [[1.0]])
 
 
+def tiles(cells: int, width: int = 0) -> Mosaic:
+    """A square canvas in tiles of half its side that overlap by a quarter, in calls of two with cond and uncond; the job's own prompt.
+    With a width, its texts are SDXL's, and each tile has its place in them."""
+    grid = Grid(cells // 2, cells // 2, cells // 8, cells // 8, batch=2)
+    whole = Member(Box(0, 0, cells, cells), torch.ones(cells, cells))
+    members = [replace(m, sizes=(-width, torch.randn(1, width))) if width else m for m in grid.cut(whole)]
+    return Mosaic(members, [[1.0]], grid.largest)
+
+
 def seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def step(mosaic: Mosaic, network: Callable, x: Tensor, text: Tensor) -> None:
+def step(mosaic: Mosaic, network: Callable, x: Tensor, text: Any) -> None:
     mosaic.start()
     mosaic.predict(network, x, torch.full((2,), 500.0), text, torch.zeros(2, 5, 1, 1))
 
@@ -57,28 +77,45 @@ def identity(calls: int) -> None:
 
 def real(calls: int) -> None:
     from ldm.modules.diffusionmodules.openaimodel import UNetModel
-    unet = UNetModel(**SD15).eval()
-    regions, x, text = mosaic(64), torch.randn(2, 4, 64, 64), torch.randn(2, TOKENS, WIDTH)
+    unet, text = UNetModel(**SD15).eval(), torch.randn(2, TOKENS, WIDTH)
+    for what, regions in (("four quadrants", mosaic(64)), ("tiles", tiles(64))):
+        compared(f"SD1.5's sizes, 512x512, {what}", regions, lambda x, sigma, text, image: unet(x, sigma, text), torch.randn(2, 4, 64, 64),
+                 text, calls)
+
+
+def sdxl(calls: int) -> None:
+    from sgm.modules.diffusionmodules.openaimodel import UNetModel
+    unet, text = UNetModel(**SDXL).eval(), {"crossattn": torch.randn(2, TOKENS, 2048), "vector": torch.randn(2, 2816)}
+    compared("SDXL's sizes, 512x512, tiles", tiles(64, 1536),
+             lambda x, sigma, text, image: unet(x, sigma, text["crossattn"], text["vector"]), torch.randn(2, 4, 64, 64), text, calls)
+
+
+def compared(what: str, mosaic: Mosaic, network: Callable, x: Tensor, text: Any, calls: int) -> None:
+    """Prints a step's seconds over those of its calls made bare."""
     asked: list[tuple] = []
-    step(regions, lambda x, sigma, text, image: (asked.append((x, sigma, text)), unet(x, sigma, text))[1], x, text)
+    step(mosaic, lambda *call: (asked.append(call), network(*call))[1], x, text)
     ratios = []
     for _ in range(calls):
-        ours = seconds(lambda: step(regions, lambda x, sigma, text, image: unet(x, sigma, text), x, text))
-        bare = seconds(lambda: [unet(*call) for call in asked])
+        ours = seconds(lambda: step(mosaic, network, x, text))
+        bare = seconds(lambda: [network(*call) for call in asked])
         ratios.append(ours / bare)
     shapes = ", ".join(str(tuple(call[0].shape)) for call in asked)
-    print(f"\nSD1.5's sizes, 512x512, four quadrants, calls of {shapes}: {statistics.median(ratios):.4f} of the bare calls "
-          f"({min(ratios):.4f} to {max(ratios):.4f}, {calls} pairs)")
+    print(f"\n{what}, calls of {shapes}: {statistics.median(ratios):.4f} of the bare calls "
+          f"({min(ratios):.4f} to {max(ratios):.4f}, {calls} pairs)", flush=True)
 
 
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=7, help="pairs with the real sizes; the other table has 100 times as many")
+    parser.add_argument("--sdxl", action="store_true", help="SDXL's sizes only")
     chosen = parser.parse_args()
     torch.manual_seed(0)
-    identity(100 * chosen.calls)
-    real(chosen.calls)
+    if chosen.sdxl:
+        sdxl(chosen.calls)
+    else:
+        identity(100 * chosen.calls)
+        real(chosen.calls)
 
 
 if __name__ == "__main__":

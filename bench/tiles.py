@@ -1,18 +1,21 @@
 """Fewer calls for the same seams: `python -m bench.tiles`. Fixed and shifted grids, from tiles that only touch to three times the canvas.
 
-Every tile has the size that the checkpoint was trained on and the job's prompt, one thing on a background, so that things stand all
-over the canvas; where grids fail, borders cut them. The seam score (bench.edges) is the mean of columns and rows; a shifted grid's
-borders are those of the last step, the only ones that nothing smooths afterwards. Sharpness is that of the whole picture; `named` is
-the share of the things that have colour and shape as asked.
+Every tile has the size that the checkpoint was trained on. In `things` it has the job's prompt, one thing on a background, so that things
+stand all over the canvas; where grids fail, borders cut them. With `no prompt` nothing says which background, and tiles that do not
+agree have one each; `one background` is the share of what is not a thing that the most common background covers. The seam score
+(bench.edges) is the mean of columns and rows; a shifted grid's borders are those of the last step, the only ones that nothing smooths
+afterwards. Sharpness is that of the whole picture; `named` is the share of the things that have colour and shape as asked.
 """
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
 from bench.detector import Detection, detect
 from bench.edges import seam, sharpness
 from bench.hosts import STEPS, arguments, drawn, host
-from bench.scores import interval, mean, one_background, ratio_of_means
+from bench.scores import interval, mean, ratio_of_means
 from lib_mixdiff.boxes import CELL_PX, Box
 from lib_mixdiff.plan import Tiles
 from lib_mixdiff.tiles import Grid
@@ -26,6 +29,9 @@ GRIDS = ("fixed", "shifted")
 
 def caption(index: int) -> str:
     return world.caption(world.scene_at_random(np.random.default_rng((SEED, index)), 64, 64, 1))
+
+
+SCENES = {"things": caption, "no prompt": lambda index: ""}
 
 
 def tiles(grid: str, overlap: int) -> dict:
@@ -58,26 +64,30 @@ def as_asked(found: Detection, prompt: str) -> list[bool]:
 
 
 def main() -> None:
-    chosen = arguments(__doc__, 4).parse_args()
-    print("| canvas, px | overlap, px | grid | tiles / canvas | seam score | sharpness | named | background one colour |\n"
-          "|---|---|---|---|---|---|---|---|")
+    parser = arguments(__doc__, 4)
+    parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
+    chosen = parser.parse_args()
+    print("| scene | canvas, px | overlap, px | grid | tiles / canvas | seam score | sharpness | named | one background |\n"
+          "|---|---|---|---|---|---|---|---|---|")
     with host(chosen) as on:
-        for canvas in CANVASES:
+        for scene, canvas in itertools.product(chosen.scenes, CANVASES):
             width, height = (CELL_PX * cells for cells in canvas)
             for overlap in OVERLAPS:
                 for grid in GRIDS:
                     rows, named, grounds = [], [], []
                     for index in range(chosen.count):
-                        picture = drawn(on, chosen, f"{grid} {overlap}", caption(index), width, height, SEED + index,
+                        prompt = SCENES[scene](index)
+                        picture = drawn(on, chosen, f"{grid} {overlap}", prompt, width, height, SEED + index,
                                         {"tiles": tiles(grid, overlap)})
                         found = detect(picture)
                         rows.append((*seams(picture, boxes(grid, overlap, canvas, STEPS - 1), canvas), sharpness(picture, [(0, width)])))
-                        named += as_asked(found, caption(index))
-                        grounds.append(one_background(found))
+                        named += as_asked(found, prompt)
+                        grounds.append(found.background_share)
                     at, elsewhere, sharp = np.array(rows).T
-                    print(f"| {width}x{height} | {CELL_PX * overlap} | {grid} | {area(grid, overlap, canvas):.2f} "
+                    share = f"{np.mean(named):.0%} of {len(named)}" if prompt else ""
+                    print(f"| {scene} | {width}x{height} | {CELL_PX * overlap} | {grid} | {area(grid, overlap, canvas):.2f} "
                           f"| {interval(ratio_of_means, at, elsewhere)} | {interval(mean, sharp)} "
-                          f"| {np.mean(named):.0%} of {len(named)} | {np.mean(grounds):.0%} |", flush=True)
+                          f"| {share} | {interval(mean, np.array(grounds))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,25 +16,34 @@ from lib_mixdiff.boxes import CELL_PX
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.host.seams import once, swapped
 from lib_mixdiff.host.settings import setting
+from lib_mixdiff.layers import layers_of
 
 
 def during_next(p: Job, name: str) -> None:
-    """During the next `p.init` or `p.sample` the VAE works in tiles where that is needed, and what is sampled is decoded like that, too."""
+    """During the next `p.init` or `p.sample` the VAE works in tiles where that is needed, and what is sampled is decoded like that, too.
+    The VAE is the one that is loaded when it begins; a checkpoint with a config of its own that comes later keeps its own way."""
     def around(plain: Callable, *args: Any, **kwargs: Any) -> Any:
         with ExitStack() as stack:
-            in_tiles(stack)
-            return decoded(plain(*args, **kwargs))
+            networks = tileable()
+            for network in networks:
+                stack.enter_context(swapped(network, "forward", partial(_forward, network, network.forward)))
+            result = plain(*args, **kwargs)
+            return decoded(result) if _vae("decoder") in networks else result
 
     once(p, name, around)
 
 
-def in_tiles(stack: ExitStack) -> None:
-    """For the checkpoint that is loaded now. Where another extension tiles its VAE, that stays so."""
-    first_stage = shared.sd_model.first_stage_model
-    for name in ("encoder", "decoder"):
-        network = getattr(first_stage, name, None)
-        if network is not None and "forward" not in vars(network):
-            stack.enter_context(swapped(network, "forward", partial(_forward, network, network.forward)))
+def tileable() -> list[Any]:
+    """The loaded VAE's encoder and decoder, as far as they are built as we know it and no other extension tiles them."""
+    found = []
+    for network in map(_vae, ("encoder", "decoder")):
+        try:
+            layers_of(network)
+        except AttributeError:
+            continue
+        if "forward" not in vars(network):
+            found.append(network)
+    return found
 
 
 def decoded(samples: Any) -> Any:
@@ -42,7 +51,7 @@ def decoded(samples: Any) -> Any:
     if not isinstance(samples, Tensor) or getattr(shared.opts, "sd_vae_decode_method", "Full") != "Full":
         return samples
     height, width = samples.shape[2:]
-    if not needed(shared.sd_model.first_stage_model.decoder, CELL_PX * height, CELL_PX * width, samples):
+    if not needed(_vae("decoder"), CELL_PX * height, CELL_PX * width, samples):
         return samples
     return processing.decode_latent_batch(shared.sd_model, samples, target_device=torch.device("cpu"), check_for_nans=True)
 
@@ -72,7 +81,9 @@ def _forward(network: Any, plain: Callable[[Tensor], Tensor], x: Tensor) -> Tens
 
     try:
         return tiled(network, x, setting("mixdiff_vae_how") == "exact", setting("mixdiff_vae_tile") // CELL_PX, progress)
-    except AttributeError:
-        return plain(x)         # one that is built in another way
     finally:
         shared.state.textinfo = None
+
+
+def _vae(name: str) -> Any:
+    return getattr(getattr(shared.sd_model, "first_stage_model", None), name, None)

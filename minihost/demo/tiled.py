@@ -1,13 +1,20 @@
-"""A canvas in tiles."""
+"""A canvas in tiles: by itself (Fig. 8), under a sketch (Fig. 12), and around a picture (Fig. 18)."""
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from bench.detector import detect
+from bench.scores import one_background
 from bench.tiles import CANVASES, CELL_PX, GRIDS, SEED, area, as_asked, caption, tiles
-from minihost.client import Host
-from minihost.demo.drawing import draw, of
-from minihost.demo.page import Row, Section, Shot
+from minihost.client import Host, encoded
+from minihost.demo.drawing import draw, of, seen
+from minihost.demo.page import Frame, Row, Section, Shot
+from minihost.shapes import world
 
 OVERLAP = 4     # cells, half of a tile
+NEAR_PX = 16
 
 
 def section(on: Host) -> Section:
@@ -27,4 +34,48 @@ borders move from step to step, neighbours share half as much, and there are few
     return Section("tiles", "A canvas in tiles", "Fig. 8", about, "; ".join(results), [Row(prompt, shots)])
 
 
-SECTIONS = [section]
+def sketched(on: Host) -> Section:
+    about = f"""Tiles all over a canvas, one prompt for all, and a sketch as the guide of the whole canvas: what the prompt names is drawn
+where the sketch wants something. The paper takes 25 %; at 50 % more of it is kept. Score: points of the sketch with a thing within
+{NEAR_PX} px."""
+    width, height, count = 384, 256, 12
+    angles = [2 * math.pi * k / count for k in range(count)]
+    points = [(width / 2 + 150 * math.cos(angle), height / 2 + 90 * math.sin(angle)) for angle in angles]
+    blobs = [world.Thing("red", "circle", x, y, 12) for x, y in points]
+    sketch = world.render(world.Scene(width, height, "gray", tuple(blobs)))
+    prompt, shots, results = "a red cross on a gray background", [Shot("The sketch", sketch)], []
+    for strength in (None, 0.25, 0.5):
+        guides = [] if strength is None else [{"image": encoded(sketch), "strength": strength}]
+        plan = {"tiles": tiles("shifted", OVERLAP), "guides": guides}
+        picture = draw(on, prompt, SEED + 1, plan, width, height)
+        things = detect(picture).things
+        score = of([any(math.hypot(thing.x - x, thing.y - y) < NEAR_PX for thing in things) for x, y in points], "points")
+        title = "Without it" if strength is None else f"Strength {strength}"
+        shots.append(Shot(title, picture, score, plan=plan))
+        results.append(f"{title.lower()}: {score}")
+    return Section("sketch", "A sketch under a canvas in tiles", "Fig. 12", about, "; ".join(results), [Row(prompt, shots)])
+
+
+def outpainted(on: Host) -> Section:
+    about = """A picture in the middle of a canvas as a guide, and tiles that overlap by three quarters draw on to both sides. With the
+paper's strength of 90 % the prompt has a word in the middle, too; with 1 the picture stays. <i>Distance</i>: of the middle to the
+picture, the mean difference in grey levels."""
+    width, height, inner = 384, 64, 128
+    things = (world.Thing("yellow", "circle", 30, 34, 11), world.Thing("blue", "square", 96, 30, 11))
+    guide = world.render(world.Scene(inner, height, "teal", things))
+    left = (width - inner) // 2
+    box = [left / width, 0, (left + inner) / width, 1]
+    prompt, shots, results = "a red cross on a teal background", [Shot("The picture", guide)], []
+    for strength in (0.9, 1):
+        plan = {"tiles": {"width": height, "height": height, "overlap": [48, 0]},
+                "guides": [{"image": encoded(guide), "box": box, "strength": strength}]}
+        picture = draw(on, prompt, SEED + 1, plan, width, height)
+        found, away = detect(picture), float(np.abs(picture[:, left:left + inner].astype(float) - guide).mean())
+        whole = "one background" if one_background(found, "teal") else "more than one background"
+        score, frames = f"distance {away:.1f}, {whole}", [Frame(box, "the picture")]
+        shots.append(Shot(f"Strength {strength}", picture, score, None, seen(found), frames, plan))
+        results.append(f"strength {strength}: {score}")
+    return Section("outpainted", "Outpainting to both sides", "Fig. 18", about, "; ".join(results), [Row(prompt, shots)])
+
+
+SECTIONS = [section, sketched, outpainted]
