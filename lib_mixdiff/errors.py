@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 LONGEST = 60  # characters of a value or a key in a message
+NOT_YET = "{value} is understood, but not built yet"  # as a problem
 PLAIN_KEY = re.compile(r"[\w.\[\]]+")
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from modules import prompt_parser, sd_models, sd_samplers, shared
 
-from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.errors import NOT_YET, PlanError, inside
+from lib_mixdiff.host.experts import refuse_stack
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.regions import active_regions
 
-NOT_YET = "{value} is understood, but not built yet"
 NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
 CUTTING = ("SD upscale", "Outpainting mk2", "Poor man's outpainting")      # scripts that make several jobs of one picture
 
@@ -29,18 +29,17 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
             (f"the script {_script(p)}", _script(p) in CUTTING, "choose no script")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
-    _refuse(plan)
+    _refuse(plan, p)
     if hires is not None and (enable_hr or plan.hires):
         with inside("hires"):
-            _refuse(hires)
+            _refuse(hires, p)
     return hires
 
 
-def _refuse(plan: Plan) -> None:
-    neutral, plain = Plan(), Region()
-    wanted = {"paint": bool(plan.paint.phrases),
-              **{key: getattr(plan, key) != getattr(neutral, key) for key in ("model", "amdm")}}
-    for key, found in wanted.items():
+def _refuse(plan: Plan, p: Job) -> None:
+    plain = Region()
+    refuse_stack(plan.model, p)
+    for key, found in (("paint", bool(plan.paint.phrases)), ("amdm", plan.amdm is not None)):
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
     for index, region in enumerate(plan.regions):

@@ -12,6 +12,7 @@ from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.encode import Texts
+from lib_mixdiff.host.experts import stack_of
 from lib_mixdiff.host.guiding import Guiding, pulls_of
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
@@ -42,7 +43,8 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.ranged = any(place.region.range for place in self.places)
+        self.stack = stack_of(plan.model, p)
+        self.ranged = any(place.region.range for place in self.places) or any(when for when, _ in self.stack)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -58,7 +60,7 @@ class Sampling:
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
         if pulls or self.ranged:
             self.clock.enter(stack)
-        if not self.regions and self.grid is None:
+        if not self.regions and self.grid is None and not self.stack:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
@@ -92,10 +94,11 @@ class Sampling:
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                             "mixdiff does not do {value} together with regions yet")
-        acting = self.all
-        if self.ranged:
+        acting, weights = self.all, None
+        if self.ranged or self.stack:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
+            weights = next((each for when, each in self.stack if now.within(when)), None)
         step, call = self.clock.call
         grid = self.grid and self.grid.at(step)
         key = acting, self.texts.entries(denoiser.step), grid
@@ -105,7 +108,7 @@ class Sampling:
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
             members = [(index, self.sized(member)) for index, member in members]
             self.mosaics[key] = Mosaic(told(members, self.texts.at(denoiser.step, denoiser)), self.and_weights, grid and grid.largest)
-        rows.start(self.mosaics[key], counts=step > 0 and call == 0)        # the host's own count begins with the second step
+        rows.start(self.mosaics[key], step > 0 and call == 0, weights)      # the host's own count of steps begins with the second
 
 
 def canvas_of(p: Job, x: Tensor) -> Canvas:

@@ -1,0 +1,157 @@
+"""Expert stacks over HTTP, on either host: each step is the named checkpoint's, and the job after it is as if there had been none."""
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from minihost.client import ROOT, served
+from minihost.models import assembled
+from tests.host.client import JOB, Host, lasting
+from tests.host.jobs import LEFT_RIGHT, hires, img2img
+
+NAME = "mixdiff-test-other"
+JOBS = {"Euler": ("txt2img", {}), "Heun": ("txt2img", {"sampler_name": "Heun"}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
+        "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}), "img2img": img2img(),
+        "long negative prompt": ("txt2img", {"negative_prompt": "a blue cross, " * 30}), "hires": hires(),
+        "regions over tiles": ("txt2img", {}), **{name: ("txt2img", {"sampler_name": name, "steps": 6}) for name in (
+            "Euler a", "DPM++ 2M SDE", "DPM++ SDE", "DPM2", "DPM adaptive", "DPM fast", "Restart", "LCM", "PLMS", "UniPC", "DDIM CFG++")}}
+PLANS = {"regions over tiles": {**LEFT_RIGHT, "tiles": {"width": 64, "height": 72}}}
+
+
+def stack(*ends: float) -> dict:
+    """The other checkpoint between these shares of the steps."""
+    when = {"unit": "steps", "from": ends[0], "to": ends[1]} if ends else None
+    return {"model": {"experts": [{"model": NAME, "text_encoder": "loaded", "range": when}]}}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A host with a checkpoint loaded, and beside it NAME: the same VAE and text encoder, another U-Net."""
+    if url := os.environ.get("MIXDIFF_WEBUI_URL"):
+        host = Host(url)
+        loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
+        path = next(Path(model["filename"]) for model in host.get("/sdapi/v1/sd-models") if model["title"] == loaded)
+        other(path)
+        host.post("/sdapi/v1/refresh-checkpoints", {})
+        yield host
+        host.txt2img(override_settings={"sd_model_checkpoint": loaded}, steps=1)
+        for suffix in (".safetensors", ".yaml"):
+            path.with_name(NAME + suffix).unlink(missing_ok=True)
+        host.post("/sdapi/v1/refresh-checkpoints", {})
+    else:
+        folder = tmp_path_factory.mktemp("models")
+        shutil.copytree(assembled(), folder, dirs_exist_ok=True)
+        other(folder / "shapes.safetensors")
+        with served("--models", str(folder), "--ckpt", "shapes", "--extension", str(ROOT), "--extension",
+                    str(ROOT / "tests" / "host" / "probe")) as host:
+            yield Host(host.url)
+
+
+def other(path: Path) -> None:
+    tensors, generator = load_file(path), torch.Generator().manual_seed(0)
+    for name, tensor in tensors.items():
+        if name.startswith("model.diffusion_model.") and tensor.ndim > 1:
+            tensors[name] = (tensor.float() + 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
+    save_file(tensors, path.with_name(f"{NAME}.safetensors"))
+    if path.with_suffix(".yaml").exists():
+        shutil.copy(path.with_suffix(".yaml"), path.with_name(f"{NAME}.yaml"))
+
+
+@pytest.fixture
+def go(pair):
+    def run(job: tuple[str, dict], plan: object = None, probe: dict | None = None, **fields) -> np.ndarray:
+        route, own = job
+        answer = pair.run(route, plan, {"steady": True, **(probe or {})}, **{**own, **fields})
+        if answer.status == 501:
+            pytest.skip(answer.error)
+        assert answer.status == 200, answer.error
+        return pair.latents()
+    return run
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_one_expert_for_all_is_the_job_of_that_checkpoint(go, job):
+    plan = PLANS.get(job, {})
+    plain = go(JOBS[job], plan)
+    expected = go(JOBS[job], plan, override_settings={"sd_model_checkpoint": NAME})
+    got = go(JOBS[job], {**plan, **stack()})
+    assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
+    assert np.abs(got - plain).max() > 1e-2
+    assert np.array_equal(go(JOBS[job], plan), plain)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M"])
+def test_two_experts_are_two_runs_cut_together(go, sampler):
+    base = ("txt2img", {"steps": 8, "sampler_name": sampler})
+    first = go(base, probe={"states": True})
+    got = go(base, stack(0.5, 1))
+    go(base, probe={"states": True})
+    expected = go(base, probe={"start": 4}, override_settings={"sd_model_checkpoint": NAME})
+    if sampler == "Euler":      # the other remembers a step
+        assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
+    assert np.abs(got - first).max() > 1e-2 and np.abs(got - go(base, stack())).max() > 1e-2
+
+
+def test_the_loaded_one_between_others_is_a_gap(go):
+    job = ("txt2img", {"steps": 8})
+    expected = go(job, {"model": {"experts": [stack(0, 0.25)["model"]["experts"][0], stack(0.75, 1)["model"]["experts"][0]]}})
+    named = {"model": None, "range": {"unit": "steps", "from": 0.25, "to": 0.75}}
+    got = go(job, {"model": {"experts": [stack(0, 0.25)["model"]["experts"][0], named, stack(0.75, 1)["model"]["experts"][0]]}})
+    assert np.array_equal(got, expected) and np.abs(got - go(job)).max() > 1e-2
+
+
+def test_the_hires_pass_has_its_own_stack(go):
+    alone = go(hires(), {**stack(), "hires": {"model": None}})
+    assert np.abs(alone - go(hires(), stack())).max() > 1e-2 and np.abs(alone - go(hires())).max() > 1e-2
+    assert np.array_equal(go(hires(), {**stack(), "hires": False}), alone)
+
+
+@pytest.mark.parametrize("kind, status", [("error", 500), ("memory", 500), ("nan", 500), ("interrupt", 200)])
+def test_after_a_fault_all_is_as_before(pair, kind, status):
+    plain, before = pair.txt2img().body["images"], lasting(pair.state())
+    answer = pair.txt2img(stack(0.25, 1), probe={"fault": {"at": "network", "kind": kind, "call": 2}}, steps=4)
+    assert answer.status == status
+    assert pair.txt2img().body["images"] == plain and lasting(pair.state()) == before
+
+
+@pytest.mark.parametrize("model, fields, words", [
+    ("shapes-eps", {}, ["experts[0].model", "predicts eps", "predicts the same"]), ("nothing", {}, ["there is no checkpoint", "there are"]),
+    (None, {"text_encoder": "own"}, ["text_encoder", "not built yet", "loaded"]), (NAME, {"text_encoder": "own"}, ["text_encoder"])])
+def test_what_cannot_be_had_is_refused_by_name(pair, model, fields, words):
+    if model == "shapes-eps" and "shapes." not in pair.get("/sdapi/v1/options")["sd_model_checkpoint"]:
+        pytest.skip("needs the shapes checkpoint loaded")
+    expert = {"model": model or NAME, "text_encoder": "loaded", **fields}
+    answer = pair.txt2img({"model": {"experts": [expert]}})
+    assert answer.status == 422 and all(word in answer.error for word in words), answer.error
+
+
+def test_with_the_refiner_it_is_refused(pair):
+    answer = pair.txt2img(stack(), refiner_checkpoint=NAME, refiner_switch_at=0.5)
+    assert answer.status == 422 and "the refiner" in answer.error, answer.error
+
+
+def test_files_that_are_damaged_or_gone_are_named(pair):
+    loaded = pair.get("/sdapi/v1/options")["sd_model_checkpoint"]
+    path = next(Path(m["filename"]) for m in pair.get("/sdapi/v1/sd-models") if m["title"] == loaded).with_name(f"{NAME}.safetensors")
+    whole, plain = path.read_bytes(), pair.txt2img().body["images"]
+    small = {name: tensor for name, tensor in load_file(path).items() if name != "model.diffusion_model.out.2.bias"}
+    for damage, word in ((lambda: path.write_bytes(whole[:len(whole) // 2]), "damaged"), (path.unlink, "gone"),
+                         (lambda: save_file(small, path), "no out.2.bias")):
+        damage()
+        answer = pair.txt2img(stack())
+        path.write_bytes(whole)
+        assert answer.status == 422 and word in answer.error, answer.error
+        assert pair.txt2img().body["images"] == plain
+    assert pair.txt2img(stack()).status == 200
+
+
+def test_check_says_what_a_stack_costs(pair):
+    job = {key: JOB[key] for key in ("width", "height", "steps", "prompt", "sampler_name")}
+    answer = pair.post("/mixdiff/v1/check", {"plan": stack(), "job": job})
+    assert answer["cost"]["work"] == 1 and answer["cost"]["calls"] == JOB["steps"]

@@ -1,0 +1,96 @@
+"""A network under a weight set is the other network, and then itself again."""
+from __future__ import annotations
+
+import contextlib
+import io
+
+import pytest
+import torch
+from ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+from lib_mixdiff.weights import STATE, OtherNetwork, WeightSet
+from tests.tiny import UNET
+
+
+@pytest.fixture(scope="module")
+def networks():
+    with contextlib.redirect_stdout(io.StringIO()):
+        made = [UNetModel(**UNET).eval().requires_grad_(False) for _ in range(2)]
+    for seed, network in enumerate(made):
+        torch.manual_seed(seed)
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.1)
+    return made
+
+
+def everything(network: torch.nn.Module) -> list:
+    """Each layer's attributes and its parameters, by identity."""
+    return [({name: id(value) for name, value in vars(layer).items()}, {name: id(each) for name, each in layer._parameters.items()})
+            for layer in network.modules()]
+
+
+def called(network):
+    torch.manual_seed(5)
+    return network(torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 7, UNET["context_dim"]))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_it_is_the_other_network_and_then_itself(networks, fails):
+    one, other = networks
+    before, plain = everything(one), called(one)
+    weights = WeightSet(one, other.state_dict())
+    with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext(), weights.active():
+        assert torch.equal(called(one), called(other))
+        if fails:
+            raise ZeroDivisionError
+    assert everything(one) == before and torch.equal(called(one), plain)
+
+
+def test_one_in_another_is_left_in_order(networks):
+    one, other = networks
+    before = everything(one)
+    outer, inner = WeightSet(one, other.state_dict()), WeightSet(one, {name: 2 * each for name, each in one.state_dict().items()})
+    with outer.active():
+        expected = called(other)
+        with inner.active():
+            assert not torch.equal(called(one), expected)
+        assert torch.equal(called(one), expected)
+    assert everything(one) == before
+
+
+def test_what_is_left_on_a_layer_stays_with_its_weights(networks):
+    """As a LoRA does it: a backup, a name, and merged weights; and a bias where there was none."""
+    one, other = networks
+    weights, layer = WeightSet(one, other.state_dict()), one.out[2]
+    query = next(each for each in one.modules() if isinstance(each, torch.nn.Linear) and each.bias is None)
+    before, plain = everything(one), layer.weight.clone()
+    with weights.active():
+        layer.network_weights_backup, layer.network_current_names = layer.weight.clone(), ("style",)
+        layer.weight.add_(1.0)
+        query.bias = torch.nn.Parameter(torch.ones(query.out_features), requires_grad=False)
+    assert everything(one) == before and torch.equal(layer.weight, plain) and not any(name in vars(layer) for name in STATE)
+    with weights.active():
+        assert layer.network_current_names == ("style",) and torch.equal(layer.network_weights_backup, other.out[2].weight)
+        assert torch.equal(layer.weight, other.out[2].weight + 1) and query.bias is not None
+    assert everything(one) == before
+
+
+def test_each_takes_the_form_of_what_it_replaces(networks):
+    one = networks[0].half().to(memory_format=torch.channels_last)
+    try:
+        with torch.inference_mode():
+            weights = WeightSet(one, networks[1].state_dict())
+        for old, new in zip(one.parameters(), [each for _, state in weights._layers for each in state["_parameters"].values() if each is not None]):
+            assert new.dtype == old.dtype and new.stride() == old.stride() and not new.requires_grad and not new.is_inference()
+    finally:
+        one.float().to(memory_format=torch.contiguous_format)
+
+
+@pytest.mark.parametrize("change, key", [
+    (lambda state: state.pop("out.2.bias"), "no out.2.bias"), (lambda state: state.update(extra=torch.ones(1)), "has extra"),
+    (lambda state: state.update({"out.2.bias": torch.ones(7)}), r"out.2.bias is \(7,\)")])
+def test_another_architecture_is_named_by_its_key(networks, change, key):
+    state = networks[1].state_dict()
+    change(state)
+    with pytest.raises(OtherNetwork, match=key):
+        WeightSet(networks[0], state)
