@@ -2,7 +2,7 @@
 
 First with a network that returns its input, so that all the time is ours: milliseconds a call. Then with a U-Net of Stable
 Diffusion 1.5's layer sizes and random weights at 512x512: seconds of a step over the seconds of the same calls made bare, in
-turns, the median of the pairs. Set OMP_NUM_THREADS, and run it beside nothing else.
+turns, the median of the pairs; and the time of a switch to another weight set and back. Set OMP_NUM_THREADS, and run it beside nothing else.
 
 `--sdxl`: SDXL's layer sizes instead, 10 GB of weights. Its network is not in the package of the embedded host: run it with the Python of a
 WebUI, whose repositories/generative-models is on PYTHONPATH.
@@ -24,6 +24,7 @@ from lib_mixdiff.mosaic import Member, Mosaic, Part
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
 from lib_mixdiff.tiles import Grid
+from lib_mixdiff.weights import WeightSet
 
 SD15 = {"image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "attention_resolutions": [4, 2, 1],
         "num_res_blocks": 2, "channel_mult": [1, 2, 4, 4], "num_heads": 8, "use_spatial_transformer": True, "transformer_depth": 1,
@@ -81,6 +82,20 @@ def real(calls: int) -> None:
     for what, regions in (("four quadrants", mosaic(64)), ("tiles", tiles(64))):
         compared(f"SD1.5's sizes, 512x512, {what}", regions, lambda x, sigma, text, image: unet(x, sigma, text), torch.randn(2, 4, 64, 64),
                  text, calls)
+    switching(unet, lambda: unet(torch.randn(2, 4, 64, 64), torch.full((2,), 500.0), text), calls)
+
+
+def switching(unet: torch.nn.Module, call: Callable, calls: int) -> None:
+    """To another weight set and back."""
+    weights = WeightSet(unet, unet.state_dict())
+
+    def switch() -> None:
+        with weights.active():
+            pass
+    times = [seconds(switch) for _ in range(20 * calls)]
+    bare = statistics.median(seconds(call) for _ in range(calls))
+    print(f"\nSD1.5's sizes, switching {len(list(unet.parameters()))} parameters and back: {1000 * statistics.median(times):.2f} ms "
+          f"({1000 * min(times):.2f} to {1000 * max(times):.2f}), {statistics.median(times) / bare:.4%} of one call at 512x512", flush=True)
 
 
 def sdxl(calls: int) -> None:
