@@ -2,7 +2,8 @@
 
 First with a network that returns its input, so that all the time is ours: milliseconds a call. Then with a U-Net of Stable
 Diffusion 1.5's layer sizes and random weights at 512x512: seconds of a step over the seconds of the same calls made bare, in
-turns, the median of the pairs; and the time of a switch to another weight set and back. Set OMP_NUM_THREADS, and run it beside nothing else.
+turns, the median of the pairs; and the time of a switch to another weight set and back. Set OMP_NUM_THREADS, and run it beside
+nothing else.
 
 `--sdxl`: SDXL's layer sizes instead, 10 GB of weights. Its network is not in the package of the embedded host: run it with the Python of a
 WebUI, whose repositories/generative-models is on PYTHONPATH.
