@@ -55,7 +55,7 @@ def peers(scene: str, chosen: argparse.Namespace) -> list:
 
 def ours(scene: str, chosen: argparse.Namespace) -> dict:
     """Regions without tiles are whole, as always the peer's; over tiles mixdiff cuts them, too."""
-    tiles = {"width": chosen.tile, "height": chosen.tile, "overlap": chosen.overlap, "batch": chosen.batch}
+    tiles = {"width": chosen.tile, "height": chosen.tile, "overlap": chosen.overlap, "batch": chosen.batch, "grid": "fixed"}
     regions = [{"box": [x, y, x + 0.5, y + 0.5], "prompt": f"{PROMPT}, {prompt}"} for x, y, prompt in QUADRANTS]    # as the peer puts it
     return {"tiles": tiles if "tiles" in scene else None, "base": {"share": 0.5 if "over" in scene else 0},
             "regions": [] if scene == "tiles" else regions}

@@ -67,7 +67,7 @@ class Tiles(Record):
     height: int | None = key(Integer(*TILE_PX), None, "px; null = the model's native size")
     overlap: int | tuple[int, int] | None = key(Either(lambda: OVERLAPS), None, "px, one or [x, y]; null = a quarter of the tile")
     window: str = choice(*WINDOWS)
-    grid: str = choice("fixed", "shifted")
+    grid: str = choice("shifted", "fixed")
     coords: str = choice("canvas", "own", about="SDXL: crop coordinates of the canvas, or of its own picture")
     batch: int | None = key(Integer(1), None, "tiles in one network call; null = from the settings")
 

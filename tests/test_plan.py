@@ -26,7 +26,7 @@ FULL = {
          "range": {"unit": "timestep", "from": 600, "to": 100}, "text_encoder": "own"}]},
     "canvas": [2048, 768],
     "base": {"share": 0.2, "feather": 32},
-    "tiles": {"width": 512, "height": 640, "overlap": [128, 200], "window": "quartic", "grid": "shifted", "coords": "own",
+    "tiles": {"width": 512, "height": 640, "overlap": [128, 200], "window": "quartic", "grid": "fixed", "coords": "own",
               "batch": 4},
     "regions": [
         {"name": "left", "enabled": True, "box": [0, 0, 0.5, 1], "mask": HASH, "prompt": "a cat", "negative_prompt": "",
@@ -49,7 +49,7 @@ FULL = {
 DEFAULTS = {
     Plan: {"v": 1, "model": None, "canvas": None, "base": {"share": 0.0, "feather": 64}, "tiles": None, "regions": [], "guides": [],
            "paint": {"strength": 0.4, "scale": "max", "range": None, "phrases": []}, "amdm": None, "hires": {}, "ui": {}},
-    Tiles: {"width": None, "height": None, "overlap": None, "window": "gaussian", "grid": "fixed", "coords": "canvas",
+    Tiles: {"width": None, "height": None, "overlap": None, "window": "gaussian", "grid": "shifted", "coords": "canvas",
             "batch": None},
     Region: {"name": None, "enabled": True, "box": None, "mask": None, "prompt": None, "negative_prompt": None, "cfg_scale": None,
              "seed": None, "weight": 1.0, "window": "gaussian", "range": None, "model": None, "coords": "own",

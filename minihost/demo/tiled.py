@@ -67,7 +67,7 @@ picture, the mean difference in grey levels."""
     box = [left / width, 0, (left + inner) / width, 1]
     prompt, shots, results = "a red cross on a teal background", [Shot("The picture", guide)], []
     for strength in (0.9, 1):
-        plan = {"tiles": {"width": height, "height": height, "overlap": [48, 0]},
+        plan = {"tiles": {"width": height, "height": height, "overlap": [48, 0], "grid": "fixed"},
                 "guides": [{"image": encoded(guide), "box": box, "strength": strength}]}
         picture = draw(on, prompt, SEED + 1, plan, width, height)
         found, away = detect(picture), float(np.abs(picture[:, left:left + inner].astype(float) - guide).mean())

@@ -9,7 +9,7 @@ from lib_mixdiff.plan import Tiles
 from lib_mixdiff.tiles import Grid
 from tests.host.jobs import LEFT_RIGHT, img2img
 
-TILES = {"width": 64, "height": 72, "overlap": [16, 8]}
+TILES = {"width": 64, "height": 72, "overlap": [16, 8], "grid": "fixed"}
 JOBS = {"Euler": ("txt2img", {}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
         "Euler a": ("txt2img", {"sampler_name": "Euler a"}), "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}),
         "img2img": img2img(), "hires": ("txt2img", {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.7})}

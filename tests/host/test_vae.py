@@ -61,7 +61,7 @@ def test_a_job_that_fails_leaves_the_vae_as_it_was(host):
 @pytest.mark.parametrize("batch, calls", [(None, 3), (3, 2)])
 def test_the_settings_say_how_many_tiles_go_at_once(host, batch, calls):
     """Six of 9 x 8 cells."""
-    plan = {"tiles": {"width": 64, "height": 72, "overlap": [16, 8], "batch": batch}}
+    plan = {"tiles": {"width": 64, "height": 72, "overlap": [16, 8], "batch": batch, "grid": "fixed"}}
     answer = host.txt2img(plan, probe={}, steps=1, override_settings={"mixdiff_tile_batch": 2})
     assert answer.status == 200, answer.error
     assert len(host.calls()) == calls
