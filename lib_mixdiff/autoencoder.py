@@ -7,6 +7,7 @@ the keys and values of some of its cells.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_mixdiff.boxes import Box
+from lib_mixdiff.boxes import CELL_PX, Box
 from lib_mixdiff.layers import Layer, attention, keys, layers_of
 from lib_mixdiff.norms import Measured, Norms
 
@@ -39,18 +40,21 @@ def tiled(network: Any, x: Tensor, exact: bool, tile: int = TILE, progress: Call
         norms = Norms(len(samples))
         if (block := segment[0].attention) is not None:
             found = replace(segment[0], run=partial(keys, block), channels=2 * segment[0].channels)
-            whole = _mapped([found], h, norms, tiles, samples, x).flatten(2)
-            whole = whole[..., ::1 if exact else -(-whole.shape[2] // KEYS)].to(x.device)
-            segment = [replace(segment[0], run=partial(attention, block, whole=whole))]
+            apart = 1 if exact else math.ceil((height * width / KEYS) ** 0.5)
+            whole = _mapped([found], h, norms, tiles, samples, x)[..., ::apart, ::apart].flatten(2)
+            segment = [replace(segment[0], run=partial(attention, block, whole=whole.to(x.device)))]
         h = _mapped(segment, h, norms, tiles, samples, x)
         progress(done / len(segments))
+    if not exact and bool(h.isnan().any()):     # not tiled, one would be all over the picture: hosts look at one value and try again
+        h.fill_(torch.nan)
     return h.to(x.device)
 
 
 def held(network: Any, height: int, width: int) -> int:
-    """Bytes that an encoder or decoder, not in tiles, holds at once for a picture of so many px, about."""
+    """Bytes that an encoder or decoder, not in tiles, holds at once for a picture of so many px, about: at its finest, or with the scores
+    of its attention twice."""
     finest = network.conv_out.in_channels if hasattr(network, "up") else network.conv_in.out_channels
-    return HELD * finest * height * width * next(network.parameters()).element_size()
+    return max(HELD * finest * height * width, 2 * (height * width // CELL_PX**2) ** 2) * next(network.parameters()).element_size()
 
 
 def segments_of(layers: list[Layer]) -> list[list[Layer]]:
@@ -81,19 +85,17 @@ def _mapped(layers: list[Layer], x: Tensor, norms: Norms, tiles: list[Box], samp
             h = layer.run(h, norms.of(scaled(core.inside(seen), layer.of / of)))
         return h[scaled(core.inside(seen), to / of).of]
 
-    def known(box: Box) -> bool:
-        """Whether a tile has nothing more to tell."""
-        try:
-            run(box)
-        except Measured:
-            return False
-        return True
-
-    while not any(map(known, samples)):     # the first that runs through tells that all would
-        pass
+    done: dict[Box, Tensor] = {}
+    while not done:                 # the first that runs through tells that all would
+        for box in samples:
+            try:
+                done[box] = run(box)
+                break
+            except Measured:
+                pass
     out = torch.empty(x.shape[0], layers[-1].channels, x.shape[2] * to // of, x.shape[3] * to // of, dtype=like.dtype)
     for box in tiles:
-        out[scaled(box, to).of] = run(box)
+        out[scaled(box, to).of] = done.pop(box) if box in done else run(box)
     return out
 
 

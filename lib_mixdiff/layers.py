@@ -31,7 +31,7 @@ class Layer:
 
 
 def layers_of(network: Any) -> list[Layer]:
-    """Those of an `ldm` or `sgm` Encoder or Decoder. AttributeError where it is built otherwise."""
+    """Those of an Encoder or Decoder of `ldm`, `sgm` or SD3. AttributeError where it is built otherwise."""
     decodes = hasattr(network, "up")
     levels = list(reversed(network.up)) if decodes else list(network.down)
     px = 1 if decodes else 2 ** (len(levels) - 1)
@@ -56,14 +56,14 @@ def layers_of(network: Any) -> list[Layer]:
     if decodes:
         middle()
     for level in levels:
-        blocks(each for pair in zip(level.block, level.attn) for each in pair) if len(level.attn) else blocks(level.block)
+        blocks(each for pair in zip(level.block, level.attn) for each in pair) if len(getattr(level, "attn", ())) else blocks(level.block)
         if level is not levels[-1]:
             px = 2 * px if decodes else px // 2
             sample = level.upsample if decodes else level.downsample
             add(lambda x, _, sample=sample: sample(x), 1)
     if not decodes:
         middle()
-    if decodes and (network.give_pre_end or getattr(network, "tanh_out", False)):
+    if decodes and (getattr(network, "give_pre_end", False) or getattr(network, "tanh_out", False)):
         raise AttributeError("another end")
     add(end, 1, network.conv_out.out_channels)
     return layers
@@ -71,7 +71,7 @@ def layers_of(network: Any) -> list[Layer]:
 
 def resnet(block: Any, x: Tensor, normed: Normed) -> Tensor:
     h = block.conv1(F.silu(normed(block.norm1, x), inplace=True))
-    h = block.conv2(block.dropout(F.silu(normed(block.norm2, h), inplace=True)))
+    h = block.conv2(F.silu(normed(block.norm2, h), inplace=True))       # dropout is for training
     shortcut = getattr(block, "nin_shortcut", None) or getattr(block, "conv_shortcut", None)
     return h.add_(x if shortcut is None else shortcut(x))
 
@@ -88,5 +88,6 @@ def attention(block: Any, x: Tensor, normed: Normed, whole: Tensor | None = None
         whole = keys(block, x, normed).flatten(2)
     queries = block.q(normed(block.norm, x)).flatten(2).transpose(1, 2)         # (b, cells, c)
     k, v = whole.to(queries).transpose(1, 2).chunk(2, dim=2)
-    found = [F.scaled_dot_product_attention(q, k, v) for q in queries.split(max(1, SCORES // k.shape[1]), dim=1)]
+    found = [F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]        # with a head: then it may be fused
+             for q in queries.split(max(1, SCORES // k.shape[1]), dim=1)]
     return x + block.proj_out(torch.cat(found, dim=1).transpose(1, 2).reshape(x.shape))

@@ -36,16 +36,16 @@ class Norms:
 
 
 def moments(x: Tensor, groups: int) -> tuple[int, Tensor, Tensor]:
-    """How many values a group has, their mean and variance, (b, groups) in float64."""
+    """How many values a group has, their mean and variance, (b, groups) in float64, which not every device has: on the CPU."""
     values = x.reshape(x.shape[0], groups, -1)
     var, mean = torch.var_mean(values.float(), dim=2, unbiased=False)
-    return values.shape[2], mean.double(), var.double()
+    return values.shape[2], mean.cpu().double(), var.cpu().double()
 
 
 def together(parts: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Mean and variance of all values, from the `moments` of their parts."""
     counts, means, variances = zip(*parts)
-    weights = torch.tensor(counts, dtype=torch.float64, device=means[0].device)[:, None, None] / sum(counts)
+    weights = torch.tensor(counts, dtype=torch.float64)[:, None, None] / sum(counts)
     mean = (weights * torch.stack(means)).sum(0)
     return mean, (weights * (torch.stack(variances) + (torch.stack(means) - mean) ** 2)).sum(0)
 
@@ -53,6 +53,6 @@ def together(parts: list[tuple[int, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 def group_norm(norm: nn.GroupNorm, x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
     """`norm(x)` as it would be if x had this mean and variance, (b, groups)."""
     b, c, h, w = x.shape
-    mean, var = (each.float().repeat_interleave(c // norm.num_groups, dim=1).flatten() for each in (mean, var))
+    mean, var = (each.float().to(x.device).repeat_interleave(c // norm.num_groups, dim=1).flatten() for each in (mean, var))
     return F.batch_norm(x.reshape(1, b * c, h, w), mean, var, norm.weight.float().repeat(b), norm.bias.float().repeat(b),
                         eps=norm.eps).reshape(b, c, h, w)

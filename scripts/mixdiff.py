@@ -39,6 +39,9 @@ class Script(scripts.Script):
         if (run := Run.of(p)) is not None:
             run.before_sampling(p, x, noise, c)
 
+    def post_sample(self, p, ps, *args):
+        Run.end(p, ps)
+
     def postprocess(self, p, processed, *args):
         carry(processed.images)
 

@@ -52,6 +52,27 @@ def test_fast_is_near(kind):
     assert 0 < error.square().mean().sqrt() < 0.3 * expected.std()
 
 
+@pytest.mark.parametrize("kind", [Encoder, Decoder])
+def test_one_without_attention_in_its_levels_may_not_have_lists_of_it(kind):
+    """As SD3's, whose blocks have no dropout either."""
+    made = network(kind, WIDE)
+    x = torch.randn(1, 3 if kind is Encoder else 4, *([48, 80] if kind is Encoder else [6, 10]))
+    expected = made(x)
+    for level in made.down if kind is Encoder else made.up:
+        del level.attn
+        for block in level.block:
+            del block.dropout
+    vars(made).pop("give_pre_end", None)
+    assert torch.allclose(tiled(made, x, True, 4), expected, atol=1e-4 * expected.std())
+
+
+def test_fast_does_not_hide_what_hosts_look_for():
+    """Not a number at one place, at the very end."""
+    made = network(Decoder, WIDE)
+    made.conv_out.register_forward_hook(lambda module, given, out: out.index_fill(3, torch.tensor([out.shape[3] - 1]), torch.nan))
+    assert bool(tiled(made, torch.randn(1, 4, 8, 8), False, 4).isnan().all())
+
+
 def test_every_size_of_tile_sees_what_it_needs():
     """A margin too narrow by one would show: an impulse at each place reaches the same pixels."""
     made = network(Decoder, WIDE)

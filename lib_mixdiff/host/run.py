@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from random import randrange
+from typing import Any
 
 from modules import shared
 from torch import Tensor
@@ -68,7 +69,8 @@ class Run:
             return
         if written := p.extra_generation_params.get(INFOTEXT):
             wanted = infotext(written.plan) if isinstance(written, Lines) else written
-            vae.during_next(p, "sample")
+            for name in ("sample", "sample_hr_pass") if getattr(p, "enable_hr", False) else ("sample",):     # two checkpoints, perhaps
+                vae.during_next(p, name)
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:
@@ -80,6 +82,12 @@ class Run:
                                 "a script that replaces this job's sampling does not let mixdiff in ({value})")
 
         during_next_sample(p, finish)
+
+    @classmethod
+    def end(cls, p: Job, ps: Any) -> None:
+        """For `post_sample`. Cannot fail."""
+        if p.extra_generation_params.get(INFOTEXT):
+            ps.samples = vae.decoded(ps.samples)
 
     def before_sampling(self, p: Job, x: Tensor, noise: Tensor, conds: Conds) -> None:
         """For `process_before_every_sampling`, once a pass, with its latent and its unit noise. Cannot fail: what is wrong is raised

@@ -21,5 +21,6 @@ OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
 
 
 def setting(name: str) -> Any:
-    """As the user has set it."""
-    return getattr(shared.opts, name, OPTIONS[name][0])
+    """As the user has set it. The API makes floats of integers."""
+    default = OPTIONS[name][0]
+    return type(default)(getattr(shared.opts, name, default))

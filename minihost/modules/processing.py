@@ -259,7 +259,7 @@ def decode_latent_batch(model: Any, batch: Tensor, target_device: Any = None, ch
 
 def _finish_batch(p: StableDiffusionProcessing, batch: slice, samples: Tensor | list[Tensor]) -> list[Image.Image]:
     """The second half: pictures, with their infotexts."""
-    decoded = decode_latent_batch(shared.sd_model, samples) if isinstance(samples, Tensor) else samples
+    decoded = decode_latent_batch(shared.sd_model, samples) if not getattr(samples, "already_decoded", type(samples) is list) else samples
     pixels = ((torch.stack(decoded) + 1.0) / 2.0).clamp(0.0, 1.0)           # (b, 3, h, w) in 0..1
     state.nextjob()
     p.scripts.postprocess_batch(p, images=pixels, batch_number=p.iteration)

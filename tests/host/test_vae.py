@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.host.client import lasting
 from tests.host.jobs import hires, img2img, inpaint
 
 ONE = {"tiles": {"width": 4096, "height": 4096}}        # one over all: the plain job
@@ -56,6 +57,22 @@ def test_a_job_that_fails_leaves_the_vae_as_it_was(host):
                           width=128, height=128, override_settings=tiles("fast"))
     assert failed.status == 422, failed.error
     assert np.array_equal(drawn(host, JOBS["img2img"]), plain)
+
+
+def test_numbers_of_the_settings_may_be_floats(host):
+    """As they are after a program has read and written the options."""
+    settings = {**tiles("exact"), "mixdiff_vae_tile": 128.0, "mixdiff_tile_batch": 2.0}
+    assert np.abs(drawn(host, JOBS["txt2img"], ONE, **settings) - drawn(host, JOBS["txt2img"])).max() <= 1
+
+
+@pytest.mark.parametrize("job", ["txt2img", "img2img", "hires"])
+def test_an_error_in_a_tile_reaches_the_user_and_nothing_is_left(host, job):
+    plain, before = drawn(host, JOBS[job]), lasting(host.state())
+    route, fields = JOBS[job]
+    failed = host.run(route, ONE, {"fault": {"at": "mixdiff.norms.Norms.of", "kind": "memory", "call": 3}}, **fields,
+                      override_settings={**fields.get("override_settings", {}), **tiles("exact")})
+    assert (failed.status, failed.body.get("error")) == (500, "OutOfMemoryError"), failed.error
+    assert np.array_equal(drawn(host, JOBS[job]), plain) and lasting(host.state()) == before
 
 
 @pytest.mark.parametrize("batch, calls", [(None, 3), (3, 2)])
