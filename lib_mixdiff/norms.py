@@ -15,7 +15,7 @@ class Measured(Exception):
 
 
 class Norms:
-    """Group norms with one mean and variance for so many tiles: all of them tell first, one after the other."""
+    """Group norms with one mean and variance for so many tiles: all of them tell first, one after the other; one by itself goes on."""
 
     def __init__(self, tiles: int) -> None:
         self.tiles = tiles
@@ -29,7 +29,8 @@ class Norms:
                 told = self.told.setdefault(norm, [])
                 if len(told) < self.tiles:
                     told.append(moments(x[core.of], norm.num_groups))
-                    raise Measured
+                    if self.tiles > 1:
+                        raise Measured
                 self.known[norm] = together(told)
             return group_norm(norm, x, *self.known[norm])
         return normed
