@@ -34,7 +34,7 @@ def tiled(network: Any, x: Tensor, exact: bool, tile: int = TILE, progress: Call
     px = segments[0][0].of
     height, width = x.shape[2] // px, x.shape[3] // px
     tiles, some = grid(height, width, tile), [middle(each, SAMPLE) for each in grid(height, width, APART)]
-    h = x
+    exact, h = exact or len(tiles) == 1, x
     for done, segment in enumerate(segments, 1):
         samples = tiles if exact or len(segment) == 1 else some
         norms = Norms(len(samples))

@@ -15,7 +15,7 @@ HOW = ["exact", "fast"]
 OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
     "mixdiff_tile_batch": (BATCH, "Tiles in one call of the network", (1, 64, 1), "where the plan does not say"),
     "mixdiff_vae_when": (WHEN[0], "Tiled VAE", WHEN, "in jobs with a plan; needed = the picture would not fit into the free memory"),
-    "mixdiff_vae_how": (HOW[0], "Tiled VAE's way", HOW, "exact: the same picture, in two to three times the time; fast: nearly"),
+    "mixdiff_vae_how": (HOW[0], "Tiled VAE's way", HOW, "exact: the same picture, in up to thrice the time; fast: nearly, in twice"),
     "mixdiff_vae_tile": (CELL_PX * TILE, "Tiled VAE's tiles, px", (128, 2048, 64), "larger ones are faster and take more memory"),
 }
 
