@@ -7,6 +7,8 @@ export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
 .PHONY: demo serve test bench lint
+# One thread: calls of tiles are so small that two wait for each other more than they work.
+demo: export OMP_NUM_THREADS := 1
 demo: .venv/ready
 	$(BIN)/python -m minihost.demo
 
