@@ -94,7 +94,7 @@ def main() -> None:
                 "sampler_name": "Euler", "scheduler": "Automatic", **fields}
         from modules import processing
         decode: Callable = processing.decode_latent_batch
-        processing.decode_latent_batch = lambda batch: [torch.zeros(3, 64, 64) for _ in batch]      # of which this is not about
+        processing.decode_latent_batch = lambda model, batch: [torch.zeros(3, 64, 64) for _ in batch]      # of which this is not about
         try:
             with counted() as peaks:
                 answer = http.post("/sdapi/v1/txt2img", json={**body, "alwayson_scripts": {"mixdiff": {"args": [plan]}} if plan else {}})

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from bench.detector import detect
 from bench.scores import one_background
 from bench.tiles import CANVASES, CELL_PX, GRIDS, SEED, area, as_asked, caption, tiles
 from minihost.client import Host, encoded
 from minihost.demo.drawing import draw, of, seen
+from minihost.demo.guided import apart
 from minihost.demo.page import Frame, Row, Section, Shot
 from minihost.shapes import world
 
@@ -70,7 +69,7 @@ picture, the mean difference in grey levels."""
         plan = {"tiles": {"width": height, "height": height, "overlap": [48, 0], "grid": "fixed"},
                 "guides": [{"image": encoded(guide), "box": box, "strength": strength}]}
         picture = draw(on, prompt, SEED + 1, plan, width, height)
-        found, away = detect(picture), float(np.abs(picture[:, left:left + inner].astype(float) - guide).mean())
+        found, away = detect(picture), apart(picture[:, left:left + inner], guide)
         whole = "one background" if one_background(found, "teal") else "more than one background"
         score, frames = f"distance {away:.1f}, {whole}", [Frame(box, "the picture")]
         shots.append(Shot(f"Strength {strength}", picture, score, None, seen(found), frames, plan))
