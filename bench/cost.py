@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
-from lib_mixdiff.mosaic import Member, Mosaic, Part
+from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
 from lib_mixdiff.tiles import Grid
@@ -44,7 +44,7 @@ def mosaic(cells: int) -> Mosaic:
         return torch.randn(1, TOKENS, WIDTH)
     plan, canvas = Plan.from_dict({"regions": QUADRANTS}), Canvas(cells, cells)
     members = placed(located(plan, canvas, lambda image: None), plan, canvas, 7.0)
-    return Mosaic(told(members, [((Part(1.0, text()),), text()) for _ in QUADRANTS]), [[1.0]])
+    return Mosaic(told(members, [*(Told((Part(1.0, text()),), text()) for _ in QUADRANTS), Told()]), [[1.0]])
 
 
 def tiles(cells: int, width: int = 0) -> Mosaic:

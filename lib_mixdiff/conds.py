@@ -14,6 +14,10 @@ def tokens(cond: Cond) -> int:
     return (cond["crossattn"] if isinstance(cond, dict) else cond).shape[1]
 
 
+def rows_of(cond: Cond) -> int:
+    return (cond["crossattn"] if isinstance(cond, dict) else cond).shape[0]
+
+
 def take(cond: Cond, rows: list[int]) -> Cond:
     """These rows, in this order."""
     if isinstance(cond, dict):

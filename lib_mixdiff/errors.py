@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
@@ -46,6 +46,16 @@ def inside(key: str | int) -> Iterator[None]:
         yield
     except PlanError as error:
         error.within(key)
+        raise
+
+
+@contextmanager
+def within(path: Iterable[str | int]) -> Iterator[None]:
+    """What goes wrong in the body happened under these keys, outermost first."""
+    try:
+        yield
+    except PlanError as error:
+        error.path[:0] = path
         raise
 
 

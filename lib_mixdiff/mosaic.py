@@ -13,7 +13,10 @@ its rows for the picture, so every row is that of each member, mixed. Prediction
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +28,12 @@ from lib_mixdiff.conds import Cond, cat, resized, take, tokens
 Network = Callable[[Tensor, Tensor, Cond, "Tensor | None"], Tensor]
 
 
+class Model(Protocol):
+    """What the network is made for some members: other weights, or more of them."""
+
+    def active(self) -> AbstractContextManager[None]: ...
+
+
 @dataclass(frozen=True)
 class Part:
     """One part of an `AND` prompt: its weight, and its text of one row. No text: the host's own row."""
@@ -32,14 +41,24 @@ class Part:
     text: Cond | None = None
 
 
+class Told(NamedTuple):
+    """What a member's network is, and what it is told. Without `parts` or `uncond`, what the host's rows say."""
+    parts: tuple[Part, ...] | None = None
+    uncond: Cond | None = None
+    rows: Sequence[Cond] | None = None      # what those say to this model, by row; None: the same
+    model: Model | None = None              # None: the network as it is
+
+
+AS_THE_HOST = Told()
+
+
 @dataclass(frozen=True)
 class Member:
-    """A denoiser of the canvas: where, how much, and what it is told. Without `parts` or `uncond`, what the host's rows say."""
+    """A denoiser of the canvas: where, how much, and what it is told."""
     crop: Box                       # what the network sees
     share: Tensor                   # (crop height, crop width), o_r
     guidance: float = 1.0           # s_r / s
-    parts: tuple[Part, ...] | None = None
-    uncond: Cond | None = None
+    told: Told = AS_THE_HOST
     frame: Box | None = None        # SDXL: the picture of which `crop` is a part; None: the canvas
     sizes: tuple[int, Tensor] | None = None         # SDXL: what that means in the texts, see conds.resized
 
@@ -54,11 +73,13 @@ class _Piece:
     share: Tensor                   # (crop height, crop width)
     scales: tuple[float, float]     # times share: of (gC, N) or (U, gU)
     sizes: tuple[int, Tensor] | None
+    model: Model | None
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Pieces of one size and text length that go through the network at once."""
+    """Pieces of one model, size and text length that go through the network at once."""
+    model: Model | None
     pieces: tuple[_Piece, ...]
     text: Cond | None               # of all, where none is the host's
 
@@ -108,16 +129,18 @@ class Mosaic:
             there = {id(p.share): p.share.to(x.device) for row in self._pieces for p in row}       # once for all pieces of a member
             self._pieces = [[replace(p, share=there[id(p.share)]) for p in row] for row in self._pieces]
         self._next = last
-        batches = self._batches_of(first, last, tokens(text), x.shape[2] * x.shape[3])
-        for done, batch in enumerate(batches, 1):
-            rows = [p.row - first for p in batch.pieces]
-            crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
-            prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
-            self.calls += 1
-            for one, piece in zip(prediction.float(), batch.pieces):
-                for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
-                    sums[piece.crop.of].addcmul_(piece.share, one, value=scale)
-            progress((first + (last - first) * done / len(batches)) / len(self._pieces))
+        batches, done = self._batches_of(first, last, tokens(text), x.shape[2] * x.shape[3]), 0
+        for model, of_model in groupby(batches, lambda batch: batch.model):
+            with model.active() if model else nullcontext():
+                for batch in of_model:
+                    rows = [p.row - first for p in batch.pieces]
+                    crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
+                    prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
+                    self.calls, done = self.calls + 1, done + 1
+                    for one, piece in zip(prediction.float(), batch.pieces):
+                        for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
+                            sums[piece.crop.of].addcmul_(piece.share, one, value=scale)
+                    progress((first + (last - first) * done / len(batches)) / len(self._pieces))
         return self.rows()[first:last].to(x.dtype)
 
     def rows(self) -> Tensor:
@@ -143,19 +166,20 @@ class Mosaic:
                 for b in self._batches_of(0, len(self._pieces), length, height * width)]
 
     def _batches_of(self, first: int, last: int, length: int, canvas: int) -> list[_Batch]:
-        """The pieces of these rows in batches of one size and text length, none larger than the host's own call of so many cells a row,
-        nor than `largest` allows, and of a size all about the same."""
+        """The pieces of these rows in batches of one model, size and text length, none larger than the host's own call of so many cells
+        a row, nor than `largest` allows, and of a size all about the same; those of a model one after the other."""
         key = (first, last, length)
         if key not in self._batches:
             cells = (last - first) * min(canvas, self.largest or canvas)
-            groups: dict[tuple, list[_Piece]] = {}
+            groups: dict[Model | None, dict[tuple[int, ...], list[_Piece]]] = {}
             for piece in (p for row in self._pieces[first:last] for p in row):
-                size = piece.crop.height, piece.crop.width
-                groups.setdefault((size, length if piece.text is None else tokens(piece.text)), []).append(piece)
+                alike = piece.crop.height, piece.crop.width, length if piece.text is None else tokens(piece.text)
+                groups.setdefault(piece.model, {}).setdefault(alike, []).append(piece)
             self._batches[key] = [
-                _Batch(tuple(part), resized(cat(texts), [p.sizes for p in part])
+                _Batch(model, tuple(part), resized(cat(texts), [p.sizes for p in part])
                        if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
-                for ((height, width), _), group in groups.items()
+                for model, of_model in groups.items()
+                for (height, width, _), group in of_model.items()
                 for part in _evenly(group, max(1, cells // (height * width)))]
         return self._batches[key]
 
@@ -168,19 +192,22 @@ def _evenly(group: list[_Piece], most: int) -> list[list[_Piece]]:
 
 def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> list[_Piece]:
     """What `member` evaluates when the host asks for cond `k` of an image whose conds start at row `first`."""
-    if member.parts is None:
-        parts = [(k, Part(b)) for b in weights][k:k + 1]
+    told = member.told
+    if told.parts is None:
+        parts = [(k, Part(b, told.rows and told.rows[first + i])) for i, b in enumerate(weights)][k:k + 1]
     else:
-        parts = list(enumerate(member.parts)) if k == 0 else []
-    total = sum(weights if member.parts is None else (p.weight for p in member.parts))
+        parts = list(enumerate(told.parts)) if k == 0 else []
+    total = sum(weights if told.parts is None else (p.weight for p in told.parts))
     return [_Piece(first + k, member.crop, part.text, 0, member.share,
-                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)), member.sizes)
+                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)), member.sizes, told.model)
             for i, part in parts]
 
 
 def _uncond_piece(member: Member, weights: list[float], row: int) -> _Piece:
-    total = sum(weights if member.parts is None else (p.weight for p in member.parts))
-    return _Piece(row, member.crop, member.uncond, 1, member.share, (1.0, member.guidance * total), member.sizes)
+    told = member.told
+    total = sum(weights if told.parts is None else (p.weight for p in told.parts))
+    text = told.rows[row] if told.uncond is None and told.rows else told.uncond
+    return _Piece(row, member.crop, text, 1, member.share, (1.0, member.guidance * total), member.sizes, told.model)
 
 
 def _texts(batch: _Batch, host: Cond, rows: list[int]) -> Cond:

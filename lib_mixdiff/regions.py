@@ -8,10 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from lib_mixdiff.boxes import CELL_PX, WHOLE, Box, Fractions, latent_box
-from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.masks import bounded, grey, in_cells
-from lib_mixdiff.mosaic import Member, Part
+from lib_mixdiff.mosaic import Member, Told
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS
@@ -90,7 +89,7 @@ def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float
     return result
 
 
-def told(members: Sequence[tuple[int | None, Member]], texts: Sequence[tuple[tuple[Part, ...] | None, Cond | None]]) -> list[Member]:
-    """What `placed` returned, each with its own words; `texts` holds for each active region its conds and its uncond, None for
-    the job's own."""
-    return [m if index is None else replace(m, parts=texts[index][0], uncond=texts[index][1]) for index, m in members]
+def told(members: Sequence[tuple[int | None, Member]], each: Sequence[Told]) -> list[Member]:
+    """What `placed` returned, each with its own model and words; `each` holds those of the active regions, and last those of the
+    base."""
+    return [replace(member, told=each[-1 if index is None else index]) for index, member in members]

@@ -17,11 +17,12 @@ class OtherNetwork(Exception):
 
 
 class WeightSet:
-    """Parameters for `network`, by its own names; each takes dtype, device and memory format of the one that it replaces."""
+    """Parameters for `network`; each takes dtype, device and memory format of the one that it replaces."""
 
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """OtherNetwork where a name is missing, one too many, or of another shape."""
-        wanted = dict(network.named_parameters())
+        """By the names that the network's parameters have in a checkpoint; OtherNetwork where one is missing, too many, or of another
+        shape."""
+        wanted = {own_name(name): parameter for name, parameter in network.named_parameters()}
         for name in [*wanted, *tensors]:
             if name not in tensors:
                 raise OtherNetwork(f"it has no {name}")
@@ -32,7 +33,7 @@ class WeightSet:
         self._layers: list[tuple[nn.Module, dict[str, Any]]] = []
         with torch.inference_mode(False), torch.no_grad():
             for prefix, layer in network.named_modules():
-                own = {name: None if old is None else _like(old, tensors[f"{prefix}.{name}" if prefix else name])
+                own = {name: None if old is None else _like(old, tensors[own_name(f"{prefix}.{name}" if prefix else name)])
                        for name, old in layer._parameters.items()}
                 if any(each is not None for each in own.values()):
                     self._layers.append((layer, {"_parameters": own}))
@@ -53,6 +54,11 @@ class WeightSet:
                 mine.clear()
                 mine.update(left)
                 _put(layer, theirs)
+
+
+def own_name(live: str) -> str:
+    """A parameter's name in a checkpoint: the WebUI wraps text encoders, and their embeddings, once they are loaded."""
+    return ".".join(part for part in live.split(".") if part != "wrapped")
 
 
 def _like(old: nn.Parameter, new: Tensor) -> nn.Parameter:

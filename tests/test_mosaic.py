@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
-from lib_mixdiff.mosaic import Member, Mosaic, Part
+from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS
 
@@ -108,7 +109,7 @@ def mosaic_of(s) -> Mosaic:
     members = []
     for region, part in zip(s["regions"], parts):
         members.append(Member(region["box"], part, region["scale"] / s["scale"] if region["scale"] else 1.0,
-                              tuple(Part(a, c) for a, c in region["parts"]) if region["parts"] else None, region["uncond"]))
+                              Told(tuple(Part(a, c) for a, c in region["parts"]) if region["parts"] else None, region["uncond"])))
     if (base > 0).any():
         members.append(Member(Box(0, 0, height, width), base))
     return Mosaic(members, s["and_weights"])
@@ -185,7 +186,7 @@ def test_one_region_over_all_is_the_plain_network(own):
     s["host_unconds"], s["x"], s["sigma"] = s["host_unconds"][:1], s["x"][:1], s["sigma"][:1]
     s["image"] = None
     parts = tuple(Part(a, c) for a, c in s["host_parts"][0]) if own else None
-    mosaic = Mosaic([Member(Box(0, 0, height, width), torch.ones(height, width), 1.0, parts, s["host_unconds"][0] if own else None)],
+    mosaic = Mosaic([Member(Box(0, 0, height, width), torch.ones(height, width), 1.0, Told(parts, s["host_unconds"][0] if own else None))],
                     s["and_weights"])
     rows = asked(s, network, mosaic, whole=False).double()
     plain = torch.cat([network(s["x"], s["sigma"], c, None) for c in [*(c for _, c in s["host_parts"][0]), s["host_unconds"][0]]])
@@ -206,8 +207,8 @@ def test_sizes_are_said_to_the_pieces_that_have_some(own):
     """Three numbers of which two are followed by another one, in conds and unconds, whose are the texts; the host's stay what they are."""
     def words(rows: int) -> dict:
         return {"crossattn": torch.randn(rows, 7, WIDTH), "vector": torch.arange(9.0).repeat(rows, 1)}
-    told = {"parts": (Part(1.0, words(1)),), "uncond": words(1)} if own else {}
-    members = [Member(Box(0, x, 8, x + 8), torch.ones(8, 8), sizes=sizes, **told)
+    told = Told((Part(1.0, words(1)),), words(1)) if own else Told()
+    members = [Member(Box(0, x, 8, x + 8), torch.ones(8, 8), 1.0, told, sizes=sizes)
                for x, sizes in ((0, (-3, torch.tensor([[70.0, 80.0]]))), (8, None))]
     host, heard = words(2), []
     Mosaic(members, [[1.0]]).predict(lambda x, sigma, text, image: heard.append(text["vector"]) or x, torch.zeros(2, CHANNELS, 8, 16),
@@ -221,7 +222,7 @@ def test_no_batch_is_larger_than_the_hosts_own_call():
     network = RandomNetwork(0)
     quarters = [Box(t, left, t + 8, left + 8) for t in (0, 8) for left in (0, 8)]
     whole = Box(0, 0, 16, 16)
-    members = [Member(b, torch.ones(b.height, b.width), 1.0, (Part(1.0, torch.randn(1, 7, WIDTH)),), torch.randn(1, 7, WIDTH))
+    members = [Member(b, torch.ones(b.height, b.width), 1.0, Told((Part(1.0, torch.randn(1, 7, WIDTH)),), torch.randn(1, 7, WIDTH)))
                for b in [*quarters, *quarters, whole, whole]]
     mosaic = Mosaic(members, [[1.0]])
     x = torch.randn(2, CHANNELS, 16, 16).double()
@@ -251,3 +252,29 @@ def test_half_precision_is_summed_in_float32():
     mosaic = Mosaic(halves, [[1.0]])
     rows = mosaic.predict(lambda x, *_: x, x, torch.ones(2), torch.randn(2, 7, WIDTH), None)
     assert rows.dtype == torch.float16 and torch.allclose(rows.float(), x.float(), rtol=2**-10, atol=2**-12)
+
+
+def test_each_model_is_put_in_once_for_a_call_of_the_hosts():
+    """However its members stand among the others, and whatever their sizes; and it answers for its own members only."""
+    entered, inside = [], []
+
+    class Scaled:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        @contextmanager
+        def active(self):
+            entered.append(self.factor), inside.append(self.factor)
+            yield
+            inside.pop()
+
+    two, three = Scaled(2.0), Scaled(3.0)
+    boxes = [Box(0, 0, 8, 8), Box(0, 8, 8, 16), Box(8, 0, 16, 16)] * 2
+    models = [two, None, three, three, two, None]
+    members = [Member(b, torch.full((b.height, b.width), 0.5), told=Told(model=m)) for b, m in zip(boxes, models)]
+    mosaic = Mosaic(members, [[1.0]])
+    x = torch.ones(2, CHANNELS, 16, 16)
+    rows = mosaic.predict(lambda x, *_: x * (inside[-1] if inside else 1.0), x, torch.ones(2), torch.zeros(2, 7, WIDTH), None)
+    assert sorted(entered) == [2.0, 3.0] and not inside
+    for box, share in ((boxes[0], 2.5), (boxes[1], 1.5), (boxes[2], 2.0)):
+        assert torch.allclose(rows[(slice(None), *box.of)], torch.tensor(share))

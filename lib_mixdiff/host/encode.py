@@ -2,31 +2,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from modules import devices, prompt_parser, sd_hijack, shared
 
-from lib_mixdiff.conds import Cond, take, tokens
+from lib_mixdiff.conds import Cond, rows_of, take, tokens
 from lib_mixdiff.host.job import evaluations
 from lib_mixdiff.host.protocols import Denoiser, Job
 from lib_mixdiff.mosaic import Part
+from lib_mixdiff.weights import WeightSet
 
 Entries = tuple[int, ...]                   # which entry of each prompt's schedule holds at a step
 
 
 class Texts:
-    """The prompts of regions for one pass, with their prompt editing: what each says at a step."""
+    """What one text encoder makes of a pass's prompts, with their prompt editing: what each says at a step."""
 
-    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None]) -> None:
-        """None is the job's own. SDXL's sizes are those of the whole pass."""
-        self.prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, prompts, False)
-        self.negatives = _encoded(p, prompt_parser.get_learned_conditioning, negatives, True)
+    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], encoder: WeightSet | None) -> None:
+        """Prompts of regions; None is the job's own. Encoder None: the loaded one, which has made the job's own rows already. SDXL's
+        sizes are those of the whole pass."""
+        job: tuple[list[str], list[str]] = ([], [])
+        if encoder is not None:
+            job = (p.hr_prompts, p.hr_negative_prompts) if getattr(p, "is_hr_pass", False) else (p.prompts, p.negative_prompts)
+        with encoder.active() if encoder else nullcontext():
+            prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, [*prompts, *job[0]], False)
+            negatives = _encoded(p, prompt_parser.get_learned_conditioning, [*negatives, *job[1]], True)
+        last = len(prompts) - len(job[0])
+        self.prompts, self.negatives, self.job = prompts[:last], negatives[:last], (prompts[last:], negatives[last:])
 
     def entries(self, step: int) -> Entries:
-        """What `at` depends on; `step` is the denoiser's count of its calls."""
-        schedules = [part.schedules for parts in self.prompts if parts is not None for part in parts]
-        schedules += [schedule for schedule in self.negatives if schedule is not None]
+        """What `at` and `rows` depend on; `step` is the denoiser's count of its calls."""
+        schedules = [part.schedules for parts in [*self.prompts, *self.job[0]] if parts is not None for part in parts]
+        schedules += [schedule for schedule in [*self.negatives, *self.job[1]] if schedule is not None]
         return tuple(next((i for i, entry in enumerate(s) if step <= entry.end_at_step), 0) for s in schedules)
 
     def at(self, step: int, denoiser: Denoiser) -> list[tuple[tuple[Part, ...] | None, Cond | None]]:
@@ -35,18 +43,37 @@ class Texts:
         for parts, schedule in zip(self.prompts, self.negatives):
             conds = uncond = weights = None
             if parts is not None:
-                one = prompt_parser.MulticondLearnedConditioning(shape=(1,), batch=[parts])
-                weights, conds = prompt_parser.reconstruct_multicond_batch(one, step)
+                weights, conds = _multicond([parts], step)
             if schedule is not None:
                 uncond = prompt_parser.reconstruct_cond_batch([schedule], step)
-            if conds is not None and uncond is not None and tokens(conds) != tokens(uncond):
-                if getattr(shared.opts, "pad_cond_uncond_v0", False):
-                    conds, uncond = denoiser.pad_cond_uncond_v0(conds, uncond)
-                elif shared.opts.pad_cond_uncond:
-                    conds, uncond = denoiser.pad_cond_uncond(conds, uncond)
+            if conds is not None and uncond is not None:
+                conds, uncond = _padded(conds, uncond, denoiser)
             own = None if weights is None or conds is None else tuple(Part(weight, take(conds, [row])) for row, weight in weights[0])
             result.append((own, uncond))
         return result
+
+    def rows(self, step: int, denoiser: Denoiser) -> list[Cond] | None:
+        """The job's own rows, as the host orders them; None where it has made them."""
+        parts, schedules = self.job
+        if not parts:
+            return None
+        both = _padded(_multicond(parts, step)[1], prompt_parser.reconstruct_cond_batch(schedules, step), denoiser)
+        return [take(cond, [row]) for cond in both for row in range(rows_of(cond))]
+
+
+def _multicond(parts: list, step: int) -> tuple[list[list[tuple[int, float]]], Cond]:
+    """By image the rows of its parts and their weights, and all rows."""
+    return prompt_parser.reconstruct_multicond_batch(prompt_parser.MulticondLearnedConditioning(shape=(len(parts),), batch=parts), step)
+
+
+def _padded(conds: Cond, uncond: Cond, denoiser: Denoiser) -> tuple[Cond, Cond]:
+    """To one length, where the settings say so."""
+    if tokens(conds) != tokens(uncond):
+        if getattr(shared.opts, "pad_cond_uncond_v0", False):
+            return denoiser.pad_cond_uncond_v0(conds, uncond)
+        if shared.opts.pad_cond_uncond:
+            return denoiser.pad_cond_uncond(conds, uncond)
+    return conds, uncond
 
 
 def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) -> list:

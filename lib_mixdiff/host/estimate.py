@@ -15,8 +15,8 @@ from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.host.tiling import grid_of
-from lib_mixdiff.mosaic import Mosaic, Part
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.mosaic import Mosaic, Part, Told
+from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
@@ -96,12 +96,12 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
     regions, grid = active_regions(plan), grid_of(plan)
     if regions or grid:
-        texts = [(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
-                  None if r.negative_prompt is None else TEXT) for r in regions]
+        each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
+                     None if r.negative_prompt is None else TEXT, model=cast(Any, r.model or plan.model)) for r in [*regions, Region()]]
         members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
         if grid is not None:        # of a shifted one, that of the first step
             members = grid.tiles(members)
-        shapes = Mosaic(told(members, texts), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
+        shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,

@@ -7,9 +7,9 @@ from typing import Any
 from modules import prompt_parser, sd_models, sd_samplers, shared
 
 from lib_mixdiff.errors import NOT_YET, PlanError, inside
-from lib_mixdiff.host.experts import refuse_stack
+from lib_mixdiff.host.checkpoints import refuse_model
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.plan import Plan, Region
+from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import active_regions
 
 NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
@@ -37,8 +37,7 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
 
 
 def _refuse(plan: Plan, p: Job) -> None:
-    plain = Region()
-    refuse_stack(plan.model, p)
+    refuse_model(plan.model, p)
     for key, found in (("paint", bool(plan.paint.phrases)), ("amdm", plan.amdm is not None)):
         if found:
             raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
@@ -46,9 +45,10 @@ def _refuse(plan: Plan, p: Job) -> None:
         if not region.enabled:
             continue
         field = f"regions[{index}]"
-        for key in ("model", "control_units"):
-            if getattr(region, key) != getattr(plain, key):
-                raise PlanError(f"{field}.{key}", getattr(region, key), "leave the key out of the region", NOT_YET)
+        with inside("regions"), inside(index):
+            refuse_model(region.model, p)
+        if region.control_units is not None:
+            raise PlanError(f"{field}.control_units", region.control_units, "leave the key out of the region", NOT_YET)
         for key, text in (("prompt", region.prompt), ("negative_prompt", region.negative_prompt)):
             if text is not None and (found := NETWORK.search(text)):
                 raise PlanError(f"{field}.{key}", found.group(), "put it into the job's own prompt, where it acts on the whole picture",

@@ -41,6 +41,10 @@ class Job(Protocol):
     height: int
     cfg_scale: float
     prompt: str | list[str]
+    prompts: list[str]          # of the batch, without what calls extra networks
+    negative_prompts: list[str]
+    hr_prompts: list[str]
+    hr_negative_prompts: list[str]
     extra_generation_params: dict[str, Any]
     iteration: int              # of batch_size images
     batch_size: int

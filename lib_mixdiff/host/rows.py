@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from modules import sd_samplers_common, shared
 from torch import Tensor, nn
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.host.protocols import Denoiser
 from lib_mixdiff.mosaic import Mosaic
-from lib_mixdiff.weights import WeightSet
 
 DISPLACED = "another extension took the network's place away from mixdiff during sampling; disable one of the two"
 
@@ -28,7 +27,6 @@ class Rows(nn.Module):
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
         self.pending = False                    # a step has begun, and its rows have not been summed yet
-        self.weights: WeightSet | None = None   # of this step's network, None: its own
         self.counts = False                     # whether the host will count a step when this call of its denoiser has ended
 
     def __getattr__(self, name: str):
@@ -37,10 +35,9 @@ class Rows(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def start(self, mosaic: Mosaic, counts: bool, weights: WeightSet | None = None) -> None:
+    def start(self, mosaic: Mosaic, counts: bool) -> None:
         """A step begins, whose rows `mosaic` answers."""
         self.must_be_done()
-        self.weights = weights
         self.host_calls, self.pending = 0, True
         self.mosaic, self.counts = mosaic, counts
         mosaic.start()
@@ -56,8 +53,7 @@ class Rows(nn.Module):
         def network(x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None) -> Tensor:
             if shared.state.interrupted or shared.state.skipped:
                 raise sd_samplers_common.InterruptedException
-            with self.weights.active() if self.weights else nullcontext():
-                return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
+            return self.inner(x, sigma, cond=joined(text, image_key, image), **kwargs)
 
         steps = shared.state.sampling_step      # that have ended
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lib_mixdiff.boxes import CELL_PX, Box, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
-from lib_mixdiff.errors import PlanError
+from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.experts import Pair, at, changes, pairs
+from lib_mixdiff.host.checkpoints import Checkpoints
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.encode import Texts
-from lib_mixdiff.host.experts import stack_of
 from lib_mixdiff.host.guiding import Guiding, pulls_of
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
@@ -21,7 +22,8 @@ from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
-from lib_mixdiff.mosaic import Member, Mosaic
+from lib_mixdiff.models import Model
+from lib_mixdiff.mosaic import Member, Mosaic, Told
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
@@ -43,8 +45,9 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.stack = stack_of(plan.model, p)
-        self.ranged = any(place.region.range for place in self.places) or any(when for when, _ in self.stack)
+        self.checkpoints = Checkpoints(p)
+        self.models = models_of(plan, self.checkpoints)
+        self.ranged = any(place.region.range for place in self.places) or any(map(changes, self.models))
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -60,7 +63,7 @@ class Sampling:
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
         if pulls or self.ranged:
             self.clock.enter(stack)
-        if not self.regions and self.grid is None and not self.stack:
+        if not self.regions and self.grid is None and not any(self.models):
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
@@ -82,7 +85,9 @@ class Sampling:
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
         self.checkpoint = shared.sd_model.sd_checkpoint_info
-        self.texts = Texts(self.p, [r.prompt for r in self.regions], [r.negative_prompt for r in self.regions])
+        encoders = {pair.text for model in self.models for _, pair in pairs(model)} | {None}
+        self.texts = {name: Texts(self.p, [r.prompt for r in self.regions], [r.negative_prompt for r in self.regions],
+                                  self.checkpoints.text(name)) for name in encoders}
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
 
     def step(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
@@ -94,21 +99,37 @@ class Sampling:
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                             "mixdiff does not do {value} together with regions yet")
-        acting, weights = self.all, None
-        if self.ranged or self.stack:
-            now = self.clock.moment(level)
+        acting, now = self.all, self.clock.moment(level)
+        if self.ranged:
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
-            weights = next((each for when, each in self.stack if now.within(when)), None)
+        working = tuple(at(model, now) for model in self.models)
         step, call = self.clock.call
         grid = self.grid and self.grid.at(step)
-        key = acting, self.texts.entries(denoiser.step), grid
+        key = acting, working, grid, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
             members = [(index, self.sized(member)) for index, member in members]
-            self.mosaics[key] = Mosaic(told(members, self.texts.at(denoiser.step, denoiser)), self.and_weights, grid and grid.largest)
-        rows.start(self.mosaics[key], step > 0 and call == 0, weights)      # the host's own count of steps begins with the second
+            self.mosaics[key] = Mosaic(told(members, self.each(working, denoiser)), self.and_weights, grid and grid.largest)
+        rows.start(self.mosaics[key], step > 0 and call == 0)       # the host's own count of steps begins with the second
+
+    def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
+        """Of the regions, and last of the base."""
+        said = {name: texts.at(denoiser.step, denoiser) for name, texts in self.texts.items()}
+        rows = {name: texts.rows(denoiser.step, denoiser) for name, texts in self.texts.items()}
+        return [Told(*(said[pair.text][index] if index < len(self.regions) else (None, None)), rows[pair.text],
+                     self.checkpoints.unet(pair.unet)) for index, pair in enumerate(working)]
+
+
+def models_of(plan: Plan, checkpoints: Checkpoints) -> list[Model]:
+    """Of the regions, and last of the base; their files are read."""
+    with inside("model"):
+        checkpoints.read(plan.model)
+    for region in active_regions(plan):
+        with inside("regions"), inside(plan.regions.index(region)), inside("model"):
+            checkpoints.read(region.model)
+    return [*(plan.model if region.model is None else region.model for region in active_regions(plan)), plan.model]
 
 
 def canvas_of(p: Job, x: Tensor) -> Canvas:

@@ -103,10 +103,10 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         state.nextjob()
         self.rng = rng.ImageRNG(samples.shape[1:], self.seeds)
         noise = self.rng.next()
-        prompts = [self.hr_prompt or prompt for prompt in self.prompts]
-        negative = [self.hr_negative_prompt or prompt for prompt in self.negative_prompts]
-        self.activate_extra_networks(prompts)
-        self.hr_c, self.hr_uc = self.conds(prompts, negative, self.hr_upscale_to_x, self.hr_upscale_to_y, steps)
+        self.hr_prompts = [self.hr_prompt or prompt for prompt in self.prompts]
+        self.hr_negative_prompts = [self.hr_negative_prompt or prompt for prompt in self.negative_prompts]
+        self.activate_extra_networks(self.hr_prompts)
+        self.hr_c, self.hr_uc = self.conds(self.hr_prompts, self.hr_negative_prompts, self.hr_upscale_to_x, self.hr_upscale_to_y, steps)
         self.scripts.before_hr(self)
         self.scripts.process_before_every_sampling(self, x=samples, noise=noise, c=self.hr_c, uc=self.hr_uc)
         samples = self.sampler.sample_img2img(self, samples, noise, self.hr_c, self.hr_uc, steps)

@@ -15,7 +15,8 @@ from minihost.models import assembled
 from tests.host.client import JOB, Host, lasting
 from tests.host.jobs import LEFT_RIGHT, hires, img2img
 
-NAME = "mixdiff-test-other"
+NAME, UNET_ONLY = "mixdiff-test-other", "mixdiff-test-unet"      # beside the loaded one: with another text encoder, too, or with its own
+TEXT = ("cond_stage_model.", "conditioner.")
 JOBS = {"Euler": ("txt2img", {}), "Heun": ("txt2img", {"sampler_name": "Heun"}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
         "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}), "img2img": img2img(),
         "long negative prompt": ("txt2img", {"negative_prompt": "a blue cross, " * 30}), "hires": hires(),
@@ -24,43 +25,46 @@ JOBS = {"Euler": ("txt2img", {}), "Heun": ("txt2img", {"sampler_name": "Heun"}),
 PLANS = {"regions over tiles": {**LEFT_RIGHT, "tiles": {"width": 64, "height": 72}}}
 
 
-def stack(*ends: float) -> dict:
+def stack(*ends: float, **fields: str) -> dict:
     """The other checkpoint between these shares of the steps."""
     when = {"unit": "steps", "from": ends[0], "to": ends[1]} if ends else None
-    return {"model": {"experts": [{"model": NAME, "text_encoder": "loaded", "range": when}]}}
+    return {"model": {"experts": [{"model": NAME, "range": when, **fields}]}}
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """A host with a checkpoint loaded, and beside it NAME: the same VAE and text encoder, another U-Net."""
+    """A host with a checkpoint loaded, and beside it the two others, with the same VAE."""
     if url := os.environ.get("MIXDIFF_WEBUI_URL"):
         host = Host(url)
         loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
         path = next(Path(model["filename"]) for model in host.get("/sdapi/v1/sd-models") if model["title"] == loaded)
-        other(path)
+        others(path)
         host.post("/sdapi/v1/refresh-checkpoints", {})
         yield host
         host.txt2img(override_settings={"sd_model_checkpoint": loaded}, steps=1)
-        for suffix in (".safetensors", ".yaml"):
-            path.with_name(NAME + suffix).unlink(missing_ok=True)
+        for name in (NAME, UNET_ONLY):
+            for suffix in (".safetensors", ".yaml"):
+                path.with_name(name + suffix).unlink(missing_ok=True)
         host.post("/sdapi/v1/refresh-checkpoints", {})
     else:
         folder = tmp_path_factory.mktemp("models")
         shutil.copytree(assembled(), folder, dirs_exist_ok=True)
-        other(folder / "shapes.safetensors")
+        others(folder / "shapes.safetensors")
         with served("--models", str(folder), "--ckpt", "shapes", "--extension", str(ROOT), "--extension",
                     str(ROOT / "tests" / "host" / "probe")) as host:
             yield Host(host.url)
 
 
-def other(path: Path) -> None:
+def others(path: Path) -> None:
     tensors, generator = load_file(path), torch.Generator().manual_seed(0)
-    for name, tensor in tensors.items():
-        if name.startswith("model.diffusion_model.") and tensor.ndim > 1:
-            tensors[name] = (tensor.float() + 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
-    save_file(tensors, path.with_name(f"{NAME}.safetensors"))
-    if path.with_suffix(".yaml").exists():
-        shutil.copy(path.with_suffix(".yaml"), path.with_name(f"{NAME}.yaml"))
+    for prefixes, changed in ((("model.diffusion_model.",), UNET_ONLY), (TEXT, NAME)):
+        for name, tensor in tensors.items():
+            if name.startswith(prefixes) and tensor.ndim > 1 and tensor.is_floating_point():
+                noise = 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)
+                tensors[name] = (tensor.float() + noise).to(tensor.dtype)
+        save_file(tensors, path.with_name(f"{changed}.safetensors"))
+        if path.with_suffix(".yaml").exists():
+            shutil.copy(path.with_suffix(".yaml"), path.with_name(f"{changed}.yaml"))
 
 
 @pytest.fixture
@@ -76,14 +80,38 @@ def go(pair):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_one_expert_for_all_is_the_job_of_that_checkpoint(go, job):
+def test_a_checkpoint_for_all_is_its_own_job(go, job):
     plan = PLANS.get(job, {})
     plain = go(JOBS[job], plan)
     expected = go(JOBS[job], plan, override_settings={"sd_model_checkpoint": NAME})
-    got = go(JOBS[job], {**plan, **stack()})
+    got = go(JOBS[job], {**plan, "model": NAME})
     assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
     assert np.abs(got - plain).max() > 1e-2
+    assert np.array_equal(go(JOBS[job], {**plan, **stack()}), got)
     assert np.array_equal(go(JOBS[job], plan), plain)
+
+
+def test_with_the_loaded_text_encoder_only_the_unet_is_the_others(go):
+    expected = go(JOBS["Euler"], override_settings={"sd_model_checkpoint": UNET_ONLY})
+    got = go(JOBS["Euler"], stack(text_encoder="loaded"))
+    assert np.abs(got - expected).max() < 1e-4 * max(1.0, np.abs(expected).max())
+    assert np.abs(got - go(JOBS["Euler"], stack())).max() > 1e-2
+    assert np.array_equal(got, go(JOBS["Euler"], {"model": {"experts": [{"model": stack()["model"], "text_encoder": "loaded"}]}}))
+
+
+@pytest.mark.parametrize("fields", [{}, {"prompt": "a red circle AND a blue square :0.6", "batch_size": 2}], ids=["one prompt", "AND, batch 2"])
+def test_a_checkpoint_for_each_region(go, fields):
+    """Regions side by side know nothing of each other: each is as if its model were everyone's."""
+    def halves(left: object, right: object, **plan: object) -> np.ndarray:
+        own = {} if fields else {"prompt": "a blue circle", "negative_prompt": "a red cross"}
+        return go(("txt2img", fields), {"regions": [{"box": [0, 0, 0.5, 1], "model": left, **own}, {"box": [0.5, 0, 1, 1], "model": right}], **plan})
+    mine, theirs, ours = halves(None, None), halves(NAME, NAME), halves(NAME, None)
+    assert np.abs(ours[..., :8] - theirs[..., :8]).max() < 1e-3 and np.abs(ours[..., 8:] - mine[..., 8:]).max() < 1e-3
+    assert np.abs(ours - mine).max() > 1e-2 and np.abs(ours - theirs).max() > 1e-2
+    late = halves(stack(0.5, 1)["model"], None)
+    assert np.abs(late[..., 8:] - mine[..., 8:]).max() < 1e-3 and np.abs(late - mine).max() > 1e-2 and np.abs(late - ours).max() > 1e-2
+    assert np.abs(halves({"experts": [{"model": None}]}, None, model=NAME)[..., :8] - mine[..., :8]).max() < 1e-3
+    assert np.array_equal(halves(None, {"experts": [{"model": None}]}, model=NAME), ours)
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "DPM++ 2M"])
@@ -120,15 +148,16 @@ def test_after_a_fault_all_is_as_before(pair, kind, status):
     assert pair.txt2img().body["images"] == plain and lasting(pair.state()) == before
 
 
-@pytest.mark.parametrize("model, fields, words", [
-    ("shapes-eps", {}, ["experts[0].model", "predicts eps", "predicts the same"]), ("nothing", {}, ["there is no checkpoint", "there are"]),
-    (None, {"text_encoder": "own"}, ["text_encoder", "not built yet", "loaded"]), (NAME, {"text_encoder": "own"}, ["text_encoder"])])
-def test_what_cannot_be_had_is_refused_by_name(pair, model, fields, words):
+@pytest.mark.parametrize("model, words", [
+    ("shapes-eps", ["predicts eps", "predicts the same"]), ("nothing", ["there is no checkpoint", "there are"]),
+    ({"afa": {"models": [NAME]}}, ["afa", "not built yet"])])
+@pytest.mark.parametrize("where", ["model", "model.experts[0].model", "regions[1].model"])
+def test_what_cannot_be_had_is_refused_by_name(pair, model, words, where):
     if model == "shapes-eps" and "shapes." not in pair.get("/sdapi/v1/options")["sd_model_checkpoint"]:
         pytest.skip("needs the shapes checkpoint loaded")
-    expert = {"model": model or NAME, "text_encoder": "loaded", **fields}
-    answer = pair.txt2img({"model": {"experts": [expert]}})
-    assert answer.status == 422 and all(word in answer.error for word in words), answer.error
+    plan = {"model": model} if where == "model" else {"regions": [{}, {"model": model}]} if "regions" in where else {"model": {"experts": [{"model": model}]}}
+    answer = pair.txt2img(plan)
+    assert answer.status == 422 and f"{where}: " in answer.error and all(word in answer.error for word in words), answer.error
 
 
 def test_with_the_refiner_it_is_refused(pair):
@@ -155,3 +184,6 @@ def test_check_says_what_a_stack_costs(pair):
     job = {key: JOB[key] for key in ("width", "height", "steps", "prompt", "sampler_name")}
     answer = pair.post("/mixdiff/v1/check", {"plan": stack(), "job": job})
     assert answer["cost"]["work"] == 1 and answer["cost"]["calls"] == JOB["steps"]
+    two = {"regions": [{"box": [0, 0, 0.5, 1], "model": NAME}, {"box": [0.5, 0, 1, 1]}]}
+    answer = pair.post("/mixdiff/v1/check", {"plan": two, "job": job})
+    assert answer["cost"]["work"] == 1 and answer["cost"]["calls"] == 2 * JOB["steps"]
