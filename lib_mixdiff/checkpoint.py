@@ -17,6 +17,7 @@ RENAMED = {     # old names of Stable Diffusion 1's text encoder (the WebUI's mo
     for part in ("embeddings", "encoder", "final_layer_norm")}
 
 
+CODE = "is not only weights: it holds code that would run when it is opened, or is damaged"
 WEIGHTS_ONLY = partial(torch.load, weights_only=True)
 
 
@@ -65,18 +66,17 @@ def _unpickled(path: Path, unpickle: Callable[..., Any]) -> Mapping[str, Tensor]
         state = unpickle(path, map_location="cpu")
     except FileNotFoundError:
         raise
-    except pickle.UnpicklingError as error:
-        raise Unreadable(CODE if "Unsupported global" in str(error) or "weights_only" in str(error) else DAMAGED.format(error)) from None
     except Exception as error:
-        raise Unreadable(DAMAGED.format(str(error).split("\n")[0])) from None
+        if isinstance(error, pickle.UnpicklingError) and ("nsupported" in str(error) or "GLOBAL" in str(error)):
+            raise Unreadable(CODE) from None
+        line = str(error).split("\n")[0]
+        raise Unreadable(f"is damaged ({line})") from None
     if state is None:           # the WebUI's own check has refused it, and said why in its log
         raise Unreadable(CODE)
-    state = state.get("state_dict", state)
-    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
-
-
-CODE = "is not only weights: it holds code that would run when it is opened, or is damaged"
-DAMAGED = "is damaged ({})"
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    if not (tensors := {name: value for name, value in state.items() if isinstance(value, Tensor)}):
+        raise Unreadable("holds no weights")
+    return tensors
 
 
 def _renamed(name: str) -> str:

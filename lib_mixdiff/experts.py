@@ -2,10 +2,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from lib_mixdiff.models import Experts, Model
 from lib_mixdiff.moments import Moment
+
+# eDiff-I's own cuts, E^9_511 and E^3_0 of ln sigma ~ N(-1.2, 1.2), and for two experts the median: as sigma, and as the share of the steps
+# that they had there; on Stable Diffusion's schedule the literal sigmas leave the low expert almost no step.
+CUTS = {"Two experts, by sigma": ("sigma", [0.3]), "Two experts, by steps": ("steps", [0.5]),
+        "Three experts, by sigma": ("sigma", [9.61, 0.0757]), "Three experts, by steps": ("steps", [0.33, 0.81])}
+
+
+def preset(name: str) -> dict[str, Any]:
+    """A plan with the intervals of CUTS[name], from high noise to low, whose checkpoints are still the loaded one."""
+    unit, cuts = CUTS[name]
+    ends = [None, *cuts, None]
+    return {"model": {"experts": [{"model": None, "range": {"unit": unit, "from": a, "to": b}} for a, b in pairwise(ends)]}}
 
 
 class Pair(NamedTuple):

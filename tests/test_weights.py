@@ -8,6 +8,7 @@ import pytest
 import torch
 from ldm.modules.diffusionmodules.openaimodel import UNetModel
 
+from lib_mixdiff.residency import Residency, Transfers
 from lib_mixdiff.weights import STATE, OtherNetwork, WeightSet
 from tests.tiny import UNET
 
@@ -80,10 +81,54 @@ def test_each_takes_the_form_of_what_it_replaces(networks):
     try:
         with torch.inference_mode():
             weights = WeightSet(one, networks[1].state_dict())
-        for old, new in zip(one.parameters(), [each for _, state in weights._layers for each in state["_parameters"].values() if each is not None]):
-            assert new.dtype == old.dtype and new.stride() == old.stride() and not new.requires_grad and not new.is_inference()
+            weights.place(Transfers())
+        with weights.active():
+            replacements = list(one.parameters())
+        for old, new in zip(one.parameters(), replacements):
+            assert new is not old and new.dtype == old.dtype and new.stride() == old.stride() and not new.requires_grad and not new.is_inference()
     finally:
         one.float().to(memory_format=torch.contiguous_format)
+
+
+def test_a_host_that_moves_modules_settles_each_before_it_changes(networks):
+    """Its own come back from the GPU before ours are put in, and ours before its own are."""
+    one, other = networks
+    own, seen = one.out[2].weight, []
+    weights = WeightSet(one, other.state_dict(), Residency(Transfers(), 1e9, 0, lambda: seen.append(one.out[2].weight is own)))
+    for fails in (False, True):
+        seen.clear()
+        with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext(), weights.active():
+            assert seen == [True]
+            if fails:
+                raise ZeroDivisionError
+        assert seen == [True, False] and one.out[2].weight is own
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_a_lora_has_merged_survives_leaving(networks, pinned):
+    one, other = networks
+    weights, plain = WeightSet(one, other.state_dict()), called(other)
+    if pinned:
+        weights.into_ram(False)
+    query = next(each for each in one.modules() if isinstance(each, torch.nn.Linear) and each.bias is None)
+    for turn in range(3):
+        with weights.active():
+            if turn == 0:
+                one.out[2].network_current_names, one.out[2].network_weights_backup = ("style",), one.out[2].weight.clone()
+                one.out[2].weight.add_(1.0)
+                query.network_current_names, query.bias = ("style",), torch.nn.Parameter(torch.ones(query.out_features), requires_grad=False)
+                merged = called(one)
+            assert torch.equal(called(one), merged) and not torch.equal(merged, plain)
+            assert one.out[2].network_current_names == ("style",)
+        weights.leave()
+    with weights.active():                      # and is undone as the WebUI does it
+        one.out[2].weight.copy_(one.out[2].network_weights_backup)
+        query.bias = None
+        del one.out[2].network_current_names, query.network_current_names
+        assert torch.equal(called(one), plain)
+    weights.leave()
+    with weights.active():
+        assert torch.equal(called(one), plain)
 
 
 @pytest.mark.parametrize("change, key", [

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from modules import devices, sd_models, shared
 
 from lib_mixdiff.checkpoint import Checkpoint, Unreadable
 from lib_mixdiff.errors import NOT_YET, PlanError, inside, within
-from lib_mixdiff.experts import pairs
+from lib_mixdiff.experts import Pair, pairs
 from lib_mixdiff.fields import nearest
 from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.host.settings import setting
+from lib_mixdiff.host.vae import free
 from lib_mixdiff.models import Afa, Experts, Model
+from lib_mixdiff.residency import Residency, Streamed, Transfers
 from lib_mixdiff.weights import OtherNetwork, WeightSet, own_name
 
 UNUSED = "logit_scale"      # of SD2's and SDXL's text encoders: files leave it out
@@ -26,8 +30,6 @@ def refuse_model(model: Model, p: Job) -> None:
         return
     for found, what, remedy in (
             (getattr(p, "refiner_checkpoint", None) not in (None, "", "None", "none"), "the refiner", "switch it off"),
-            (any(getattr(shared.cmd_opts, name, False) for name in ("lowvram", "medvram", "medvram_sdxl")), "--medvram or --lowvram",
-             "start the WebUI without it"),
             (getattr(sys.modules.get("modules.sd_unet"), "current_unet", None), "another U-Net than the checkpoint's",
              "choose None as SD Unet in the settings"),
             (getattr(devices, "fp8", False), "FP8 weights", "switch them off in the settings")):
@@ -61,14 +63,33 @@ def found_by(name: str) -> Any:
 class Checkpoints:
     """Of one job: what of which checkpoint was read for the model that is loaded."""
 
-    def __init__(self, p: Job) -> None:
-        self.kept: dict[tuple, WeightSet] = vars(p).setdefault("_mixdiff_weights", {})
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, int], WeightSet] = {}
+        self.settle: Callable[[], None] = lambda: None
+        cpu = torch.device("cpu")
+        device = next(shared.sd_model.model.parameters()).device
+        if getattr(shared.sd_model, "lowvram", False):      # the host moves modules, with whatever parameters are in them
+            device, self.settle = cpu, sys.modules["modules.lowvram"].send_everything_to_cpu
+        on_device, in_ram = (1e9 * setting(name) or free(where) / 2
+                             for name, where in (("mixdiff_weights_gpu", device), ("mixdiff_weights_ram", cpu)))
+        self.residency = Residency(Streamed(device) if device.type == "cuda" else Transfers(), on_device, in_ram, self.settle)
+
+    @classmethod
+    def of(cls, p: Job) -> Checkpoints:
+        if not hasattr(p, "_mixdiff_checkpoints"):
+            p._mixdiff_checkpoints = cls()
+        return p._mixdiff_checkpoints
 
     def read(self, model: Model) -> None:
         """All that the model may need; PlanError where something does not fit the loaded checkpoint."""
         for path, pair in pairs(model):
             with within(path):
                 self.unet(pair.unet), self.text(pair.text)
+
+    def expect(self, rounds: Iterable[Iterable[Pair]]) -> None:
+        """Whose U-Nets will be wanted, in this call of the host's and in later ones."""
+        sets = (self.unet(pair.unet) for each in rounds for pair in each)
+        self.residency.expect([each for each in sets if each is not None])
 
     def unet(self, name: str | None) -> WeightSet | None:
         """None: as it is loaded."""
@@ -82,8 +103,9 @@ class Checkpoints:
         if name is None or (info := found_by(name)).filename == shared.sd_model.sd_checkpoint_info.filename:
             return None
         if (key := (info.filename, id(network))) not in self.kept:
+            self.settle()
             try:
-                self.kept[key] = read(opened(info), info, network)
+                self.kept[key] = read(opened(info), info, network, self.residency)
             except OtherNetwork as error:
                 remedy = "use one of the loaded checkpoint's architecture"
                 raise PlanError("", info.title, remedy, f"{{value}} is of another: {error}") from None
@@ -100,19 +122,19 @@ def opened(info: Any) -> Checkpoint:
         raise PlanError("", info.title, remedy, f"the file of {{value}} {error}") from None
 
 
-def _unet(file: Checkpoint, info: Any, network: Any) -> WeightSet:
-    weights = WeightSet(network, file.part("model.diffusion_model."))
+def _unet(file: Checkpoint, info: Any, network: Any, residency: Residency) -> WeightSet:
+    weights = WeightSet(network, file.part("model.diffusion_model."), residency)
     mine, theirs = getattr(shared.sd_model, "parameterization", "eps"), _parameterization(Path(info.filename), network, weights)
     if mine != theirs:
         raise PlanError("", info.title, "use one that predicts the same", f"{{value}} predicts {theirs}, the loaded checkpoint {mine}")
     return weights
 
 
-def _text(file: Checkpoint, info: Any, network: Any) -> WeightSet:
+def _text(file: Checkpoint, info: Any, network: Any, residency: Residency) -> WeightSet:
     prefixes = ["conditioner."] if hasattr(shared.sd_model, "conditioner") else ["cond_stage_model.", "conditioner.embedders.0."]
     there, live = file.part(*prefixes), {own_name(name): parameter for name, parameter in network.named_parameters()}
     return WeightSet(network, {name: there.get(name, parameter) for name, parameter in live.items()
-                               if name in there or name.endswith(UNUSED)})
+                               if name in there or name.endswith(UNUSED)}, residency)
 
 
 def _parameterization(path: Path, network: Any, weights: WeightSet) -> str:

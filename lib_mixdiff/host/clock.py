@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
+import torch
 from modules import shared
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class Clock:
         self.sampler, self.denoiser = sampler, sampler.model_wrap_cfg
         self.unipc = sampler.config.name == "UniPC"     # its loop has its own beginning, and makes a step of the last timestep too
         self.steps = 1
+        self.levels: list[float] = []                   # of the loop's steps, as the sampler says them; none where it finds them as it goes
         self.schedule: Tensor | None = None             # of the model: the refiner may bring another
         self.abar = np.empty(0)                         # the same, at hand
 
@@ -28,10 +30,16 @@ class Clock:
         func = self.sampler.func
 
         def loop(*args: Any, **kwargs: Any) -> Tensor:
-            self.steps = max(1, self.length(kwargs))
+            self.begin(kwargs)
             return func(*args, **kwargs)
 
         stack.enter_context(swapped(self.sampler, "func", loop))
+
+    def begin(self, kwargs: dict[str, Any]) -> None:
+        """The loop gets these arguments."""
+        self.steps = max(1, self.length(kwargs))
+        levels = kwargs["timesteps"].flip(0) if "timesteps" in kwargs else kwargs.get("sigmas", torch.empty(0))
+        self.levels = levels[:self.steps].tolist()
 
     def length(self, kwargs: dict[str, Any]) -> int:
         """Steps of the loop that gets these arguments (modules/sd_samplers_timesteps_impl.py)."""
@@ -52,14 +60,18 @@ class Clock:
         calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
         return divmod(calls, config.total_steps(1))
 
-    def moment(self, level: Tensor | float) -> Moment:
-        """Of the call at hand; `level` as the sampler says it: sigma, or the timestep."""
+    def moment(self, level: Tensor | float, step: int | None = None) -> Moment:
+        """Of the call at hand, or of a step; `level` as the sampler says it: sigma, or the timestep."""
         if self.schedule is not shared.sd_model.alphas_cumprod:
             self.schedule = shared.sd_model.alphas_cumprod
             self.abar = self.schedule.cpu().double().numpy()
         value = float(level.flatten()[0] if isinstance(level, Tensor) else level)
-        done = min(self.call[0], self.steps - 1) / self.steps
+        done = min(self.call[0] if step is None else step, self.steps - 1) / self.steps
         return (Moment.of_sigma if in_sigmas(self.denoiser) else Moment.of_timestep)(value, self.abar, done)
+
+    def moments(self, first: int = 0) -> list[Moment]:
+        """Of the steps from `first` on, as far as they are known."""
+        return [self.moment(level, step) for step, level in enumerate(self.levels[first:], first)]
 
 
 def in_sigmas(denoiser: Denoiser) -> bool:

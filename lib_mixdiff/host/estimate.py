@@ -14,6 +14,7 @@ from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
 from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.host.schedule import readout
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.mosaic import Mosaic, Part, Told
 from lib_mixdiff.plan import Plan, Region
@@ -28,6 +29,7 @@ FIELDS = {                          # of a job that matter here, and what they a
     "init_images": (None, None), "denoising_strength": (Number(0, 1), 0.75),
     "enable_hr": (Switch(), False), "hr_scale": (Number(1, 8), 2.0), "hr_resize_x": (Integer(0, 16384), 0),
     "hr_resize_y": (Integer(0, 16384), 0), "hr_prompt": (Text(), ""), "hr_sampler_name": (Text(), ""),
+    "scheduler": (Text(), ""), "hr_scheduler": (Text(), ""),
     "hr_second_pass_steps": (Integer(0, 10_000), 0),
 }
 
@@ -52,13 +54,17 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
         width, height = plan.canvas
         job = SimpleNamespace(**{**vars(job), "width": width, "height": height})
     hires = plan.for_hires() if plan.is_neutral else refuse(plan, cast(Job, job))
-    first = job.steps
-    if job.init_images is not None and not getattr(shared.opts, "img2img_fix_steps", False):    # as setup_img2img_steps counts
-        first = int(min(job.denoising_strength, 0.999) * job.steps) + 1
+    strength = min(job.denoising_strength, 0.999)               # all as modules/sd_samplers_common.py, setup_img2img_steps, counts
+    first = whole = job.steps
+    if job.init_images is not None and getattr(shared.opts, "img2img_fix_steps", False):
+        whole = int(first / strength) if strength else 0
+    elif job.init_images is not None:
+        first = int(strength * whole) + 1
     canvases = canvases_of(job)
-    passes = [_pass(plan, job, canvases[0], job.sampler_name, job.prompt, first)]
-    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_prompt or job.prompt,
-                     job.hr_second_pass_steps or job.steps) for canvas in canvases[1:]]
+    passes = [_pass(plan, job, canvases[0], job.sampler_name, job.scheduler, job.prompt, first, whole)]
+    second = job.hr_second_pass_steps or job.steps
+    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_scheduler or job.scheduler,
+                     job.hr_prompt or job.prompt, second, int(second / strength) if strength else 0) for canvas in canvases[1:]]
     cells = sum(p["work"] * p["plain_cells"] for p in passes)
     return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
             "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
@@ -88,7 +94,9 @@ def _canvas(width: int, height: int) -> Canvas:
     return Canvas(height, width)
 
 
-def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, prompt: str, steps: int) -> dict[str, Any]:
+def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, scheduler: str, prompt: str, steps: int,
+          whole: int) -> dict[str, Any]:
+    """Of `whole` steps the last ones are made."""
     asked = evaluations(sampler_name or None, steps)
     parts = [and_weights(prompt)] * job.batch_size
     refuse_weightless("job.prompt", prompt, parts[0])
@@ -105,4 +113,4 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, p
     cells = [rows * height * width for rows, height, width in shapes]
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,
-            "plain_cells": asked * plain}
+            "plain_cells": asked * plain, **readout(plan, sampler_name, scheduler, whole, steps)}

@@ -36,6 +36,7 @@ class Sampling:
     """One pass of a batch: its regions' places, noise and prompts, the mosaics that they make, and its guides."""
 
     rows: Rows | None = None                    # where regions act
+    working: tuple[Pair, ...] = ()              # whose networks, at this step
 
     def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
         """Puts the noise of regions with seeds into `noise`."""
@@ -45,7 +46,7 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.checkpoints = Checkpoints(p)
+        self.checkpoints = Checkpoints.of(p)
         self.models = models_of(plan, self.checkpoints)
         self.ranged = any(place.region.range for place in self.places) or any(map(changes, self.models))
         whole = self.members_of(self.all)
@@ -106,6 +107,9 @@ class Sampling:
         step, call = self.clock.call
         grid = self.grid and self.grid.at(step)
         key = acting, working, grid, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
+        if working != self.working:
+            self.working = working
+            self.checkpoints.expect([working, *(tuple(at(model, each) for model in self.models) for each in self.clock.moments(step + 1))])
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()

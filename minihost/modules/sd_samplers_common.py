@@ -33,11 +33,8 @@ class InterruptedException(BaseException):
 
 
 class Sampler:
-    """`func(model, x, schedule, extra_args, callback)` runs the loop.
-
-    Each family has its class of `denoiser`, and `begin(p, noise, steps, latent, last)`: the first x, made of unit noise, and `func`'s
-    `sigmas` or `timesteps`; where a latent is given, that with noise, and the last ones of the steps.
-    """
+    """`func(model, x, schedule, extra_args, callback)` runs the loop. Each family has its class of `denoiser`, and `begin`: the first x,
+    of unit noise, and `func`'s `sigmas` or `timesteps`; where a latent is given, that with noise, and the last ones of the steps."""
 
     config: SamplerData                 # set by modules.sd_samplers
 

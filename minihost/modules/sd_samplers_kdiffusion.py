@@ -12,10 +12,7 @@ from torch import Tensor, nn
 
 
 class CompVisDenoiser(nn.Module):
-    """D = x - sigma eps; with v prediction D = x / (sigma^2 + 1) - v sigma / sqrt(sigma^2 + 1).
-
-    Between the model's 1000 noise levels log sigma is interpolated.
-    """
+    """D = x - sigma eps, or x / (sigma^2 + 1) - v sigma / sqrt(sigma^2 + 1); log sigma is interpolated between the model's 1000."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -44,7 +41,7 @@ class CFGDenoiserKDiffusion(CFGDenoiser):
 class KDiffusionSampler(Sampler):
     denoiser = CFGDenoiserKDiffusion
 
-    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, dict]:
+    def get_sigmas(self, p: Any, steps: int) -> Tensor:
         if p.scheduler not in (None, "", "Automatic", "automatic"):
             raise NotHere(f"minihost has the schedule type 'Automatic' only, not {p.scheduler!r}.")
         if self.config.options.get("scheduler") == "karras":
@@ -52,7 +49,10 @@ class KDiffusionSampler(Sampler):
             sigmas = torch.linspace(highest, lowest, steps) ** 7
         else:
             sigmas = self.model_wrap.t_to_sigma(torch.linspace(len(self.model_wrap.sigmas) - 1, 0, steps))         # evenly in t
-        sigmas = torch.cat([sigmas, torch.zeros(1)])[-(last or steps) - 1:]
+        return torch.cat([sigmas, torch.zeros(1)])
+
+    def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, dict]:
+        sigmas = self.get_sigmas(p, steps)[-(last or steps) - 1:]
         return (0.0 if latent is None else latent) + sigmas[0] * noise, {"sigmas": sigmas}
 
 

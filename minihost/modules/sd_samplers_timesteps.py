@@ -34,9 +34,12 @@ class CFGDenoiserTimesteps(CFGDenoiser):
 class CompVisSampler(Sampler):
     denoiser = CFGDenoiserTimesteps
 
+    def get_timesteps(self, p: Any, steps: int) -> Tensor:
+        """0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
+        return (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
+
     def begin(self, p: Any, noise: Tensor, steps: int, latent: Tensor | None = None, last: int | None = None) -> tuple[Tensor, dict]:
-        """Timesteps 0, 1000 // steps, ... below 1000, each one later; the first is where sampling ends."""
-        timesteps = (torch.arange(0, 1000, 1000 // steps) + 1).clamp(0, 999)
+        timesteps = self.get_timesteps(p, steps)
         if latent is None:
             return noise, {"timesteps": timesteps}
         abar = shared.sd_model.alphas_cumprod[timesteps[last - 1]]          # of one step more than there will be

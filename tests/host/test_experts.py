@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -180,10 +181,93 @@ def test_files_that_are_damaged_or_gone_are_named(pair):
     assert pair.txt2img(stack()).status == 200
 
 
+def test_old_files_are_read_and_code_in_one_is_not_run(pair, tmp_path):
+    """The embedded host lists no .ckpt."""
+    if not os.environ.get("MIXDIFF_WEBUI_URL"):
+        pytest.skip("needs a WebUI")
+    loaded, ours = pair.get("/sdapi/v1/options")["sd_model_checkpoint"], "mixdiff-test-old"
+    path = next(Path(m["filename"]) for m in pair.get("/sdapi/v1/sd-models") if m["title"] == loaded).with_name(f"{ours}.ckpt")
+    try:
+        torch.save({"state_dict": load_file(path.with_name(f"{NAME}.safetensors"))}, path)
+        if (config := path.with_name(f"{NAME}.yaml")).exists():
+            shutil.copy(config, path.with_suffix(".yaml"))
+        pair.post("/sdapi/v1/refresh-checkpoints", {})
+        plain, got = pair.txt2img().body["images"], pair.txt2img({"model": ours}).body["images"]
+        assert got == pair.txt2img({"model": NAME}).body["images"] != plain
+        torch.save({"state_dict": {"a": Harmful(str(tmp_path / "harmed"))}}, path)
+        answer = pair.txt2img({"model": ours})
+        assert answer.status == 422 and "holds code" in answer.error, answer.error
+        assert not (tmp_path / "harmed").exists() and pair.txt2img().body["images"] == plain
+    finally:
+        path.unlink(missing_ok=True), path.with_suffix(".yaml").unlink(missing_ok=True)
+        pair.post("/sdapi/v1/refresh-checkpoints", {})
+
+
+class Harmful:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("room", [None, 0.001, 0.02])
+def test_with_little_room_it_is_the_same(pair, room):
+    """Two other checkpoints in turns, of which both, or one at a time, may be there."""
+    plan = {"regions": [{"box": [0, 0, 0.5, 1], "model": NAME}, {"box": [0.5, 0, 1, 1], "model": UNET_ONLY}], "base": {"share": 0.3},
+            **stack(0, 0.5, text_encoder="loaded")}
+    settings = {} if room is None else {"mixdiff_weights_gpu": room, "mixdiff_weights_ram": 0.001}
+    expected = pair.txt2img(plan).body["images"]
+    assert pair.txt2img(plan, override_settings=settings).body["images"] == expected != pair.txt2img().body["images"]
+
+
+def test_ten_jobs_in_turns_leave_the_plain_one_as_it_was(pair):
+    """Plain, a stack, a checkpoint of a region, with an error in one and an interrupt in another."""
+    region = {"regions": [{"box": [0, 0, 0.5, 1], "model": NAME}, {"box": [0.5, 0, 1, 1]}]}
+    plain, before = pair.txt2img().body["images"], lasting(pair.state())
+    for plan, fault in ((stack(0, 0.5), None), (region, {"kind": "error"}), (stack(0.5, 1), {"kind": "interrupt"}), (region, None), ({"model": NAME}, None)):
+        answer = pair.txt2img(plan, probe={"fault": {"at": "network", "call": 2, **fault}} if fault else None, steps=4)
+        assert answer.status == (500 if fault and fault["kind"] == "error" else 200), answer.error
+        assert pair.txt2img().body["images"] == plain and lasting(pair.state()) == before
+
+
 def test_check_says_what_a_stack_costs(pair):
     job = {key: JOB[key] for key in ("width", "height", "steps", "prompt", "sampler_name")}
     answer = pair.post("/mixdiff/v1/check", {"plan": stack(), "job": job})
     assert answer["cost"]["work"] == 1 and answer["cost"]["calls"] == JOB["steps"]
+    assert "checkpoints" not in pair.post("/mixdiff/v1/check", {"plan": {}, "job": job})["cost"]["passes"][0]
     two = {"regions": [{"box": [0, 0, 0.5, 1], "model": NAME}, {"box": [0.5, 0, 1, 1]}]}
     answer = pair.post("/mixdiff/v1/check", {"plan": two, "job": job})
     assert answer["cost"]["work"] == 1 and answer["cost"]["calls"] == 2 * JOB["steps"]
+
+
+@pytest.mark.parametrize("sampler, scheduler, kind", [("Euler", "", "txt2img"), ("DPM++ 2M", "", "hires"), ("DDIM", "", "txt2img"), ("DDIM", "", "img2img"),
+                                                     ("Euler", "Exponential", "txt2img"), ("Euler", "", "img2img"), ("Heun", "Karras", "hires")])
+@pytest.mark.parametrize("unit, cut", [("timestep", 600), ("sigma", 2.0), ("steps", 0.4)])
+def test_check_says_which_step_uses_which_checkpoint(pair, sampler, scheduler, kind, unit, cut):
+    """As many network calls are under each checkpoint as it says, which the probe sees by their noise."""
+    route, fields = img2img() if kind == "img2img" else hires() if kind == "hires" else ("txt2img", {})
+    fields = {**fields, "sampler_name": sampler, "scheduler": scheduler or "Automatic", "steps": 8}
+    plan = {"model": {"experts": [{"model": NAME, "range": {"unit": unit, "to": cut}}]}}
+    answer = pair.run(route, plan, {"steady": True}, **fields)
+    if answer.status == 501:
+        pytest.skip(answer.error)
+    assert answer.status == 200, answer.error
+    levels = [call["sigma"] for call in pair.trace()["calls"]]
+    passes = pair.post("/mixdiff/v1/check", {"plan": plan, "job": {**{key: JOB[key] for key in ("width", "height")}, **fields}})["cost"]["passes"]
+    for each in passes:
+        found, = each["checkpoints"]
+        steps = found["steps"]
+        count = 2 * steps[-1]["to"] - 1 if sampler == "Heun" else steps[-1]["to"]
+        mine, levels = levels[:count], levels[count:]
+        assert found["of"] == "canvas" and steps[0]["from"] == 1 and all(a["to"] + 1 == b["from"] for a, b in pairwise(steps))
+        other = [step for step in steps if step["unet"] and step["unet"].startswith(NAME)]
+        count = sum(step["to"] - step["from"] + 1 for step in other)
+        if unit == "sigma" and sampler not in ("DDIM", "Heun"):
+            assert count == sum(level >= cut for level in mine)
+        if unit == "timestep" and sampler == "DDIM":
+            assert count == sum(level + 1 > cut for level in mine)
+        if unit == "steps":
+            assert count == int(np.ceil(cut * steps[-1]["to"] - 1e-6))
+        assert all(step["text_encoder"] == step["unet"] for step in steps)
+    assert levels == []
