@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +87,29 @@ def real(calls: int) -> None:
     switching(unet, lambda: unet(torch.randn(2, 4, 64, 64), torch.full((2,), 500.0), text), calls)
 
 
+def experts(calls: int) -> None:
+    """eDiff-I's Fig. 13, with a network so small that a switch would show: the shapes checkpoints', at 128x128, another expert in each
+    step."""
+    from minihost.shapes.parts import CONTEXT, unet
+    network, x, text = unet().eval(), torch.randn(2, 4, 16, 16), torch.randn(2, TOKENS, CONTEXT)
+    sets = [WeightSet(network, network.state_dict()) for _ in range(4)]
+
+    def whole(count: int) -> float:
+        def run() -> None:
+            for step in range(12):
+                with sets[step % count].active() if count else nullcontext():
+                    network(x, torch.full((2,), 500.0), text)
+        return 1000 * seconds(run) / 12
+
+    whole(4)
+    turns = [[whole(count) for count in range(5)] for _ in range(10 * calls)]
+    print("\n| experts, each in every so many steps | ms a step, median | over the bare network's |\n|---|---|---|")
+    for count, times in enumerate(zip(*turns)):
+        ratios = [time / turn[0] for time, turn in zip(times, turns)]
+        print(f"| {count or 'bare'} | {statistics.median(times):.2f} | {statistics.median(ratios):.4f} "
+              f"({min(ratios):.4f} to {max(ratios):.4f}) |", flush=True)
+
+
 def switching(unet: torch.nn.Module, call: Callable, calls: int) -> None:
     """To another weight set and back."""
     weights = WeightSet(unet, unet.state_dict())
@@ -131,6 +155,7 @@ def main() -> None:
         sdxl(chosen.calls)
     else:
         identity(100 * chosen.calls)
+        experts(chosen.calls)
         real(chosen.calls)
 
 
