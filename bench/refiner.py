@@ -53,8 +53,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     chosen = parser.parse_args()
     on = Host(chosen.url)
-    loaded = on.get("/sdapi/v1/options")["sd_model_checkpoint"]
-    path = next(Path(model["filename"]) for model in on.get("/sdapi/v1/sd-models") if model["title"] == loaded)
+    loaded = on.get("/sdapi/v1/options")["sd_model_checkpoint"].split(" [")[0]
+    path = next(Path(model["filename"]) for model in on.get("/sdapi/v1/sd-models") if model["title"].split(" [")[0] == loaded)
     job = {"prompt": "a red circle on a gray background", "width": chosen.size, "height": chosen.size, "steps": chosen.steps, "seed": 1,
            "cfg_scale": 5, "sampler_name": "Euler", "scheduler": "Automatic"}
     late = {"unit": "timestep", "from": 1000 * (1 - chosen.switch_at)}

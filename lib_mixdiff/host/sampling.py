@@ -23,12 +23,14 @@ from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.models import Model
+from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
 
 CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
+SOME_TIME = Moment(1000, 1.0, 0.0)      # where nothing depends on it
 WRAPPED = 5             # wrappers around ours that are looked through
 
 
@@ -100,11 +102,11 @@ class Sampling:
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
                             "mixdiff does not do {value} together with regions yet")
-        acting, now = self.all, self.clock.moment(level)
+        (step, call), acting, now = self.clock.call, self.all, SOME_TIME
         if self.ranged:
+            now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
         working = tuple(at(model, now) for model in self.models)
-        step, call = self.clock.call
         grid = self.grid and self.grid.at(step)
         key = acting, working, grid, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
         if working != self.working:
