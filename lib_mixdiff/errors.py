@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 
 LONGEST = 60  # characters of a value or a key in a message
@@ -40,16 +40,6 @@ class PlanError(Exception):
 
 
 @contextmanager
-def inside(key: str | int) -> Iterator[None]:
-    """What goes wrong in the body happened under this key."""
-    try:
-        yield
-    except PlanError as error:
-        error.within(key)
-        raise
-
-
-@contextmanager
 def within(path: Iterable[str | int]) -> Iterator[None]:
     """What goes wrong in the body happened under these keys, outermost first."""
     try:
@@ -57,6 +47,11 @@ def within(path: Iterable[str | int]) -> Iterator[None]:
     except PlanError as error:
         error.path[:0] = path
         raise
+
+
+def inside(key: str | int) -> AbstractContextManager[None]:
+    """What goes wrong in the body happened under this key."""
+    return within([key])
 
 
 def shown(value: object) -> str:

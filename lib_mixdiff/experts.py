@@ -47,7 +47,3 @@ def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:
     elif isinstance(model, str):
         yield [], Pair(model, model)
 
-
-def changes(model: Model) -> bool:
-    """Whether it depends on the moment."""
-    return isinstance(model, Experts)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import torch
@@ -68,31 +69,48 @@ class Residency:
     def join(self, weights: Movable) -> None:
         """A new one, which comes into RAM while there is room."""
         if self.transfers.pinned and weights.bytes <= self.ram_bytes:
-            self.ram_bytes -= weights.bytes
-            weights.into_ram(True)
+            with suppress(RuntimeError):        # not all systems have that much memory that can be pinned: it stays in its file
+                weights.into_ram(True)
+                self.ram_bytes -= weights.bytes
 
     def expect(self, order: Sequence[Movable]) -> None:
         self.order = list(dict.fromkeys(order))
 
     def use(self, weights: Movable) -> None:
-        """It is on the device afterwards, and what fits of those after it is on its way; those that are wanted last have left."""
+        """It is on the device afterwards, and what fits of those after it is on its way; those that are wanted last leave for it, and
+        those that nobody expects first. MemoryError where it does not fit alone."""
         first = self.order.index(weights) if weights in self.order else 0
-        wanted = list(dict.fromkeys([weights, *self.order[first:], *self.order[:first]]))
+        wanted = list(dict.fromkeys([weights, *self.order[first:], *self.order[:first], *self._placed]))
         room, stay = self.device_bytes, []
         for each in wanted:
             room -= each.bytes
             if stay and room < 0:
                 break
             stay.append(each)
-        for each in [each for each in self._placed if each not in stay]:
+        self._leave([each for each in self._placed if each not in stay])
+        for each in stay:
+            if not each.placed and not self._place(each):       # there is less room than was thought
+                break
+        if not weights.placed:
+            self._leave(list(self._placed))
+            if not self._place(weights):
+                raise MemoryError(f"the weights of another checkpoint ({weights.bytes / 1e9:.1f} GB) do not fit beside the loaded one; "
+                                  "start the WebUI with --medvram, or use fewer or smaller ones")
+        self._arrived(weights)
+
+    def _place(self, weights: Movable) -> bool:
+        try:
+            self._under_way[weights] = weights.place(self.transfers)
+        except torch.cuda.OutOfMemoryError:
+            return False
+        self._placed.append(weights)
+        return True
+
+    def _leave(self, those: list[Movable]) -> None:
+        for each in those:
             self._arrived(each)
             each.leave()
             self._placed.remove(each)
-        for each in stay:
-            if not each.placed:
-                self._under_way[each] = each.place(self.transfers)
-                self._placed.append(each)
-        self._arrived(weights)
 
     def _arrived(self, weights: Movable) -> None:
         if weights in self._under_way:

@@ -12,6 +12,7 @@ from lib_mixdiff.residency import Residency, Transfers
 
 # What else belongs to a layer's parameters: the WebUI's LoRA keeps them there (extensions-builtin/Lora/networks.py)
 STATE = ("network_current_names", "network_weights_backup", "network_bias_backup", "fp16_weight", "fp16_bias")
+State = dict[str, Any]      # a layer's `_parameters`, and of STATE what it has
 
 
 class OtherNetwork(Exception):
@@ -27,7 +28,11 @@ class WeightSet:
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None) -> None:
         """By the names that the network's parameters have in a checkpoint; OtherNetwork where one is missing, too many, or of another
         shape."""
-        wanted = {own_name(name): parameter for name, parameter in network.named_parameters()}
+        self.network, self.residency = network, residency
+        layers = [(layer, {name: None if each is None else own_name(f"{prefix}.{name}" if prefix else name)
+                           for name, each in own_parameters(layer).items()}) for prefix, layer in network.named_modules()]
+        self._layers = [(vars(layer), names) for layer, names in layers if any(names.values())]
+        wanted = {own: layer["_parameters"][name] for layer, names in self._layers for name, own in names.items() if own}
         for name in [*wanted, *tensors]:
             if name not in tensors:
                 raise OtherNetwork(f"it has no {name}")
@@ -36,14 +41,10 @@ class WeightSet:
             if tensors[name].shape != wanted[name].shape:
                 raise OtherNetwork(f"{name} is {tuple(tensors[name].shape)}, in the loaded one {tuple(wanted[name].shape)}")
         self.bytes = sum(each.numel() * each.element_size() for each in wanted.values())
-        self.residency = residency
         self._tensors = tensors             # in the file, or in RAM
-        self._layers = [(layer, {name: None if each is None else own_name(f"{prefix}.{name}" if prefix else name)
-                                 for name, each in layer._parameters.items()}) for prefix, layer in network.named_modules()]
-        self._layers = [(layer, names) for layer, names in self._layers if any(names.values())]
         self._forms = {name: (torch.empty_like(each, device="meta"), each.device) for name, each in wanted.items()}
-        self._states: list[dict[str, Any]] = []         # of each layer, while placed
-        self._merged: list[dict[str, Any]] = []         # of each layer, while not, if a LoRA has left something on one of them
+        self._states: list[State] = []      # of each layer, while placed
+        self._merged: list[State] = []      # of each layer, on the CPU, while not, if a LoRA has left something on one of them
         if residency is not None:
             residency.join(self)
 
@@ -55,30 +56,34 @@ class WeightSet:
         """Makes the parameters; what `transfers` answered, since their values may still be under way."""
         copies: list[tuple[Tensor, Tensor]] = []
 
-        def made(source: Tensor | None, form: Tensor, device: torch.device) -> nn.Parameter | None:
-            if source is None:
+        def made(source: Tensor | None, form: Tensor | None, device: torch.device) -> nn.Parameter | None:
+            if source is None or form is None:
                 return None
-            parameter = nn.Parameter(torch.empty_like(form, device=device), requires_grad=False)
-            copies.append((source, parameter.data))
-            return parameter
+            copies.append((source, torch.empty_like(form, device=device)))
+            return nn.Parameter(copies[-1][1], requires_grad=False)
 
         with torch.inference_mode(False), torch.no_grad():
-            for (_, names), kept in zip(self._layers, self._merged or [{}] * len(self._layers)):
-                device = next(self._forms[own][1] for own in names.values() if own)
-                changed = kept.get("_parameters", {})
-                self._states.append({**kept, "_parameters": {
-                    name: made(changed[name], changed[name], device) if changed.get(name) is not None
-                    else own and made(self._tensors[own], *self._forms[own]) for name, own in names.items()}})
-            self._merged = []
-            return transfers.start(copies)
+            if self._merged:
+                devices = [next(self._forms[own][1] for own in names.values() if own) for _, names in self._layers]
+                states = [{**state, "_parameters": {name: made(each, each, device) for name, each in state["_parameters"].items()}}
+                          for state, device in zip(self._merged, devices)]
+            else:
+                states = [{"_parameters": {name: own and made(self._tensors[own], *self._forms[own]) for name, own in names.items()}}
+                          for _, names in self._layers]
+            ticket = transfers.start(copies)
+        self._states, self._merged = states, []
+        return ticket
 
     def leave(self) -> None:
-        """Gives the parameters up; what a LoRA has merged into some of them is kept in RAM."""
+        """Gives the parameters up; kept in RAM where a LoRA has merged something into one of them."""
         if any(state.get("network_current_names") for state in self._states):
-            self._merged = [{**state, "_parameters": {name: each.detach().cpu() for name, each in state["_parameters"].items()
-                                                      if each is not None and state.get("network_current_names")}}
-                            for state in self._states]
+            self._merged = [{**state, "_parameters": {name: None if each is None else each.detach().cpu()
+                                                      for name, each in state["_parameters"].items()}} for state in self._states]
         self._states = []
+
+    def close(self) -> None:
+        """Gives all up, the file too; it cannot be used any more."""
+        vars(self).clear()
 
     def into_ram(self, pinned: bool) -> None:
         """From the file, in the network's own types: from where copies to a GPU take the least time."""
@@ -95,20 +100,17 @@ class WeightSet:
             self.residency.use(self)
         elif not self.placed:
             self.place(Transfers())
-        replaced: list[dict[str, Any]] = []
+        states, replaced = self._states, []
         try:
-            for (layer, _), mine in zip(self._layers, self._states):
-                replaced.append(_state(layer))
-                _put(layer, mine)
+            for (layer, _), mine in zip(self._layers, states):
+                replaced.append(_exchanged(layer, mine))
             yield
         finally:
-            if self.residency is not None:
-                self.residency.settle()
-            for (layer, _), mine, theirs in zip(self._layers, self._states, replaced):
-                left = _state(layer)
-                mine.clear()
-                mine.update(left)
-                _put(layer, theirs)
+            try:
+                if self.residency is not None:
+                    self.residency.settle()
+            finally:
+                states[:len(replaced)] = [_exchanged(layer, theirs) for (layer, _), theirs in zip(self._layers, replaced)]
 
 
 def own_name(live: str) -> str:
@@ -116,17 +118,17 @@ def own_name(live: str) -> str:
     return ".".join(part for part in live.split(".") if part != "wrapped")
 
 
-def _state(layer: nn.Module) -> dict[str, Any]:
-    own = vars(layer)
-    return {"_parameters": dict(layer._parameters), **{name: own[name] for name in STATE if name in own}}
+def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter | None]:
+    """Without a bias that only a LoRA of the last job has left there: it goes with the next call."""
+    lent = vars(layer).get("network_bias_backup", layer) is None
+    return {name: None if lent and name == "bias" else each for name, each in layer._parameters.items()}
 
 
-def _put(layer: nn.Module, state: dict[str, Any]) -> None:
-    """What is absent from the state is absent from the layer."""
-    layer._parameters.update(state["_parameters"])
-    own = vars(layer)
+def _exchanged(layer: State, new: State) -> State:
+    """Puts a state into a layer's attributes; the one that was there. What is absent from the new one is absent from the layer."""
+    old = {"_parameters": layer["_parameters"]}
     for name in STATE:
-        if name in state:
-            own[name] = state[name]
-        else:
-            own.pop(name, None)
+        if name in layer:
+            old[name] = layer.pop(name)
+    layer.update(new)
+    return old

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lib_mixdiff.experts import CUTS, Pair, at, changes, pairs, preset
+from lib_mixdiff.experts import CUTS, Pair, at, pairs, preset
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.plan import Plan
 
@@ -18,7 +18,7 @@ def model(*experts: dict):
 
 def test_a_name_is_always_the_same_and_none_is_the_loaded_one():
     now = Moment(500, 1.0, 0.5)
-    assert at("a", now) == Pair("a", "a") and at(None, now) == Pair() and not changes("a") and changes(model({"model": "a"}))
+    assert at("a", now) == Pair("a", "a") and at(None, now) == Pair()
 
 
 def test_each_moment_has_the_expert_whose_interval_holds_it():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from lib_mixdiff.residency import Residency, Transfers
 
@@ -95,3 +96,54 @@ def test_ram_is_filled_as_far_as_it_goes():
     residency = Residency(Recording(log), 1, 2)
     assert [Set(name, log, residency).in_ram for name in "abc"] == [True, True, False]
     assert not Set("a", log, Residency(Transfers(), 1, 2)).in_ram        # where the device is the RAM
+
+
+def test_what_fits_stays_although_nobody_expects_it():
+    """As a text encoder between two batches."""
+    log: list[str] = []
+    residency = Residency(Recording(log), 3, 0)
+    text, a, b = (Set(name, log) for name in ("text", "a", "b"))
+    for _ in range(2):
+        residency.use(text)
+        residency.expect([a, b])
+        residency.use(a), residency.use(b)
+    assert [line for line in log if line.startswith("copy")] == ["copy text", "copy a", "copy b"] and "leaves" not in " ".join(log)
+
+
+class Full(Set):
+    """Fits `times` times fewer than the residency thinks."""
+    refused = 1
+
+    def place(self, transfers: Transfers) -> object:
+        if Full.refused:
+            Full.refused -= 1
+            raise torch.cuda.OutOfMemoryError("full")
+        return super().place(transfers)
+
+
+def test_no_room_for_the_next_is_no_reason_to_stop():
+    log: list[str] = []
+    residency = Residency(Recording(log), 2, 0)
+    a, b = Set("a", log), Full("b", log)
+    residency.expect([a, b])
+    Full.refused = 1
+    residency.use(a)
+    assert a.placed and not b.placed
+    Full.refused = 1                    # and for the one that is used, the others leave
+    residency.use(b)
+    assert b.placed and not a.placed
+    Full.refused = 9
+    residency.use(a)
+    b.leave(), residency._placed.clear(), a.leave()
+    with pytest.raises(MemoryError, match="--medvram"):
+        residency.use(b)
+    assert not b.placed and residency._under_way == {}
+
+
+def test_ram_that_cannot_be_pinned_is_none():
+    class Unpinnable(Set):
+        def into_ram(self, pinned: bool) -> None:
+            raise RuntimeError("CUDA error")
+    residency = Residency(Recording([]), 1, 1)
+    Unpinnable("a", [], residency)
+    assert residency.ram_bytes == 1 and Set("b", [], residency).in_ram

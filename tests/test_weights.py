@@ -104,6 +104,58 @@ def test_a_host_that_moves_modules_settles_each_before_it_changes(networks):
         assert seen == [True, False] and one.out[2].weight is own
 
 
+def test_it_is_itself_again_though_the_host_fails_to_settle(networks):
+    one, other = networks
+    before, calls = everything(one), []
+
+    def settle() -> None:
+        calls.append(None)
+        if len(calls) == 2:
+            raise MemoryError
+    with pytest.raises(MemoryError), WeightSet(one, other.state_dict(), Residency(Transfers(), 1e9, 0, settle)).active():
+        pass
+    assert everything(one) == before
+
+
+def test_a_bias_that_a_lora_of_the_last_job_has_left_is_not_asked_for(networks):
+    one, other = networks
+    query = next(each for each in one.modules() if isinstance(each, torch.nn.Linear) and each.bias is None)
+    plain = called(one)
+    query.network_bias_backup, query.bias = None, torch.nn.Parameter(torch.ones(query.out_features), requires_grad=False)
+    try:
+        with WeightSet(one, other.state_dict()).active():
+            assert torch.equal(called(one), called(other))
+        assert query.bias is not None
+    finally:
+        query.bias = None
+        del query.network_bias_backup
+    assert torch.equal(called(one), plain)
+
+
+def test_half_a_placing_is_none(networks):
+    class Failing(Transfers):
+        def start(self, copies):
+            raise ZeroDivisionError
+    weights = WeightSet(networks[0], networks[1].state_dict())
+    with pytest.raises(ZeroDivisionError):
+        weights.place(Failing())
+    assert not weights.placed
+
+
+def test_layers_in_layers_come_back_together():
+    """A LoRA merges into `out_proj` of an attention, and notes it on the attention (extensions-builtin/Lora/networks.py)."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.MultiheadAttention(8, 2))
+    weights = WeightSet(network, {name: torch.randn_like(each) for name, each in network.named_parameters()})
+    with torch.no_grad(), weights.active():
+        network[0].network_current_names = ("style",)
+        network[0].out_proj.weight += 1.0
+        merged = network[0].out_proj.weight.clone()
+    weights.leave()
+    with weights.active():
+        assert torch.equal(network[0].out_proj.weight, merged) and network[0].network_current_names == ("style",)
+
+
 @pytest.mark.parametrize("pinned", [False, True])
 def test_what_a_lora_has_merged_survives_leaving(networks, pinned):
     one, other = networks

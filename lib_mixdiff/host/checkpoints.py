@@ -1,8 +1,10 @@
 """The checkpoints that a plan names: whether this job can have them, and their weights for the loaded model's networks."""
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from lib_mixdiff.models import Afa, Experts, Model
 from lib_mixdiff.residency import Residency, Streamed, Transfers
 from lib_mixdiff.weights import OtherNetwork, WeightSet, own_name
 
+TITLE = re.compile(r"(.+) \[[0-9a-f]{8,}\]")
 UNUSED = "logit_scale"      # of SD2's and SDXL's text encoders: files leave it out
 
 
@@ -51,12 +54,16 @@ def _refuse_unknown(model: Model) -> None:
 
 
 def found_by(name: str) -> Any:
-    """The checkpoint of this title, name or hash; PlanError."""
-    info = sd_models.checkpoint_aliases.get(name)
+    """The checkpoint of this title, name or hash; PlanError. A hash in a title counts once the host knows the file's: it comes with its
+    first use."""
+    known = sd_models.checkpoint_aliases
+    info = known.get(name)
+    if info is None and (title := TITLE.fullmatch(name)) and (found := known.get(title[1])) and found.shorthash is None:
+        info = found
     if info is None:
-        known = [each.title for each in sd_models.checkpoints_list.values()]
-        near = nearest(name, known)
-        raise PlanError("", name, f"use {near}" if near else f"there are {', '.join(known)}", "there is no checkpoint {value}")
+        titles = [each.title for each in sd_models.checkpoints_list.values()]
+        near = nearest(name, titles)
+        raise PlanError("", name, f"use {near}" if near else f"there are {', '.join(titles)}", "there is no checkpoint {value}")
     return info
 
 
@@ -64,21 +71,24 @@ class Checkpoints:
     """Of one job: what of which checkpoint was read for the model that is loaded."""
 
     def __init__(self) -> None:
+        self.found: dict[str, Any] = {}         # by name: the host's list may be read anew in mid-run
         self.kept: dict[tuple[str, int], WeightSet] = {}
-        self.settle: Callable[[], None] = lambda: None
-        cpu = torch.device("cpu")
-        device = next(shared.sd_model.model.parameters()).device
-        if getattr(shared.sd_model, "lowvram", False):      # the host moves modules, with whatever parameters are in them
-            device, self.settle = cpu, sys.modules["modules.lowvram"].send_everything_to_cpu
-        on_device, in_ram = (1e9 * setting(name) or free(where) / 2
-                             for name, where in (("mixdiff_weights_gpu", device), ("mixdiff_weights_ram", cpu)))
-        self.residency = Residency(Streamed(device) if device.type == "cuda" else Transfers(), on_device, in_ram, self.settle)
 
     @classmethod
     def of(cls, p: Job) -> Checkpoints:
         if not hasattr(p, "_mixdiff_checkpoints"):
             p._mixdiff_checkpoints = cls()
         return p._mixdiff_checkpoints
+
+    @cached_property
+    def residency(self) -> Residency:
+        device, settle = next(shared.sd_model.model.parameters()).device, [lambda: None]
+        if getattr(shared.sd_model, "lowvram", False):      # the host moves modules, with whatever parameters are in them
+            device, settle = torch.device("cpu"), [sys.modules["modules.lowvram"].send_everything_to_cpu]
+        in_ram = 1e9 * setting("mixdiff_weights_ram") or free(torch.device("cpu")) / 2
+        if device.type == "cpu":
+            return Residency(Transfers(), in_ram, 0, *settle)
+        return Residency(Streamed(device), 1e9 * setting("mixdiff_weights_gpu") or free(device) / 2, in_ram)
 
     def read(self, model: Model) -> None:
         """All that the model may need; PlanError where something does not fit the loaded checkpoint."""
@@ -100,16 +110,30 @@ class Checkpoints:
         return self._part(name, model.conditioner if hasattr(model, "conditioner") else model.cond_stage_model, _text)
 
     def _part(self, name: str | None, network: Any, read: Any) -> WeightSet | None:
-        if name is None or (info := found_by(name)).filename == shared.sd_model.sd_checkpoint_info.filename:
+        if name is None:
             return None
-        if (key := (info.filename, id(network))) not in self.kept:
-            self.settle()
+        if name not in self.found:
+            self.found[name] = found_by(name)
+        if (info := self.found[name]).filename == shared.sd_model.sd_checkpoint_info.filename:
+            return None
+        if (key := (info.filename, id(network))) not in self.kept:      # which holds the network, too
+            self.residency.settle()
+            told, shared.state.textinfo = shared.state.textinfo, f"Reading {info.name}"
             try:
                 self.kept[key] = read(opened(info), info, network, self.residency)
             except OtherNetwork as error:
                 remedy = "use one of the loaded checkpoint's architecture"
                 raise PlanError("", info.title, remedy, f"{{value}} is of another: {error}") from None
+            finally:
+                shared.state.textinfo = told
         return self.kept[key]
+
+
+def forget(p: Job) -> None:
+    """Frees what the job's checkpoints hold, whoever still holds the job."""
+    if (found := vars(p).pop("_mixdiff_checkpoints", None)) is not None:
+        for weights in found.kept.values():
+            weights.close()
 
 
 def opened(info: Any) -> Checkpoint:
@@ -124,10 +148,24 @@ def opened(info: Any) -> Checkpoint:
 
 def _unet(file: Checkpoint, info: Any, network: Any, residency: Residency) -> WeightSet:
     weights = WeightSet(network, file.part("model.diffusion_model."), residency)
-    mine, theirs = getattr(shared.sd_model, "parameterization", "eps"), _parameterization(Path(info.filename), network, weights)
+    config = Path(info.filename).with_suffix(".yaml")
+    said = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["params"] if config.exists() else None
+    mine, theirs = getattr(shared.sd_model, "parameterization", "eps"), _parameterization(said, network, weights)
     if mine != theirs:
         raise PlanError("", info.title, "use one that predicts the same", f"{{value}} predicts {theirs}, the loaded checkpoint {mine}")
+    noise = getattr(shared.sd_model, "alphas_cumprod_original", shared.sd_model.alphas_cumprod).double().cpu()
+    if (theirs := _schedule(said)) is not None and (theirs.shape != noise.shape or (theirs - noise).abs().max() > 1e-3):
+        raise PlanError("", info.title, "use one of the loaded checkpoint's schedule", "{value} was trained with another noise schedule")
     return weights
+
+
+def _schedule(said: dict[str, Any] | None) -> torch.Tensor | None:
+    """abar (timesteps,) as a yaml says it (ldm's "linear" schedule); None where none does: then it is the common one."""
+    if said is None or "linear_start" not in said:
+        return None
+    first, last = float(said["linear_start"]), float(said["linear_end"])
+    betas = torch.linspace(first**0.5, last**0.5, int(said.get("timesteps", 1000)), dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0)
 
 
 def _text(file: Checkpoint, info: Any, network: Any, residency: Residency) -> WeightSet:
@@ -137,15 +175,13 @@ def _text(file: Checkpoint, info: Any, network: Any, residency: Residency) -> We
                                if name in there or name.endswith(UNUSED)}, residency)
 
 
-def _parameterization(path: Path, network: Any, weights: WeightSet) -> str:
-    """What its yaml says; else the common one, or where it may be either found by trying, as in the WebUI's modules/sd_models_config.py."""
-    if (config := path.with_suffix(".yaml")).exists():
-        said = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["params"]
+def _parameterization(said: dict[str, Any] | None, network: Any, weights: WeightSet) -> str:
+    """As its yaml says; else the common one, or where it may be either found by trying, as in the WebUI's modules/sd_models_config.py."""
+    if said is not None:
         return "v" if "VScaling" in str(said.get("denoiser_config")) else said.get("parameterization", "eps")
-    if not getattr(shared.sd_model, "is_sd2", False):
+    if not getattr(shared.sd_model, "is_sd2", False) or network.in_channels != 4 or hasattr(network, "label_emb"):
         return "eps"
-    first = next(network.parameters())
+    x, text = (torch.full(size, 0.5, device=devices.device, dtype=devices.dtype_unet) for size in ((1, 4, 8, 8), (1, 2, 1024)))
     with torch.no_grad(), devices.autocast(), weights.active():
-        x, text = torch.ones(1, 4, 8, 8).to(first), torch.ones(1, 2, 1024).to(first)
-        moved = network(x, torch.full((1,), 999, device=x.device), context=0.5 * text) - x
+        moved = shared.sd_model.apply_model(x, torch.full((1,), 999, device=x.device), {"c_crossattn": [text]}) - x
     return "v" if float(moved.mean()) < -1 else "eps"

@@ -29,7 +29,7 @@ FIELDS = {                          # of a job that matter here, and what they a
     "init_images": (None, None), "denoising_strength": (Number(0, 1), 0.75),
     "enable_hr": (Switch(), False), "hr_scale": (Number(1, 8), 2.0), "hr_resize_x": (Integer(0, 16384), 0),
     "hr_resize_y": (Integer(0, 16384), 0), "hr_prompt": (Text(), ""), "hr_sampler_name": (Text(), ""),
-    "scheduler": (Text(), ""), "hr_scheduler": (Text(), ""),
+    "refiner_checkpoint": (Text(), ""), "scheduler": (Text(), ""), "hr_scheduler": (Text(), ""),
     "hr_second_pass_steps": (Integer(0, 10_000), 0),
 }
 

@@ -48,6 +48,7 @@ class Job(Protocol):
     extra_generation_params: dict[str, Any]
     iteration: int              # of batch_size images
     batch_size: int
+    n_iter: int                 # batches of the job
     rng: Any                    # modules.rng.ImageRNG, from which samplers draw
     initial_noise_multiplier: float         # of img2img
     nmask: Tensor | None        # of img2img: 1 where the latent is drawn anew
@@ -62,6 +63,7 @@ class Job(Protocol):
     paste_to: tuple[int, int, int, int] | None      # px of the picture: left, top, width, height that "only masked" draws
     overlay_images: list[Any] | None                # of the picture's size
     _mixdiff: object            # ours: host.run.Run
+    _mixdiff_checkpoints: Any   # ours: host.checkpoints.Checkpoints
 
 
 class Conds(Protocol):

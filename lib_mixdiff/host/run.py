@@ -10,12 +10,13 @@ from modules import shared
 from torch import Tensor
 
 from lib_mixdiff.conds import Cond
-from lib_mixdiff.errors import PlanError
+from lib_mixdiff.errors import PlanError, inside, within
 from lib_mixdiff.host import vae
+from lib_mixdiff.host.checkpoints import forget
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
-from lib_mixdiff.host.sampling import Sampling
+from lib_mixdiff.host.sampling import Sampling, models_of
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.seeds import RANDOM, SEEDS, has_seeds, of_image, seeded
@@ -77,6 +78,8 @@ class Run:
             if cls.of(p) is not run:        # the batch was begun anew
                 return
             del p._mixdiff
+            if p.iteration + 1 >= p.n_iter or shared.state.interrupted:
+                forget(p)
             if not run.entered and not shared.state.interrupted and not Plan.from_dict(wanted).is_neutral:
                 raise PlanError("job", type(p).__name__, "use it without mixdiff, or mixdiff without it",
                                 "a script that replaces this job's sampling does not let mixdiff in ({value})")
@@ -95,12 +98,14 @@ class Run:
         sampling, failed = None, None
         try:
             if (plan := self.plan_of_pass(p)) is not None:
-                sampling = Sampling(plan, p, x, noise)
+                with within(["hires"] if getattr(p, "is_hr_pass", False) else []):
+                    sampling = Sampling(plan, p, x, noise)
         except Exception as error:
             failed = error
 
         def enter(stack: ExitStack) -> None:
             self.entered = True
+            stack.push(lambda error, *where: forget(p) if error else None)
             if failed is not None:
                 raise failed
             if sampling is not None:
@@ -116,6 +121,9 @@ class Run:
         if plan.is_neutral:
             return None
         hires = refuse(plan, p)
+        if hires is not None and getattr(p, "enable_hr", False) and not getattr(p, "hr_checkpoint_name", None):
+            with inside("hires"):       # before the first pass has taken its time
+                models_of(hires, p)
         plan = hires if getattr(p, "is_hr_pass", False) else plan
         return None if plan is None or plan.is_neutral else plan
 

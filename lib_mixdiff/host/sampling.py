@@ -10,7 +10,7 @@ from torch import Tensor
 from lib_mixdiff.boxes import CELL_PX, Box, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError, inside
-from lib_mixdiff.experts import Pair, at, changes, pairs
+from lib_mixdiff.experts import Pair, at, pairs
 from lib_mixdiff.host.checkpoints import Checkpoints
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.encode import Texts
@@ -22,7 +22,7 @@ from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
-from lib_mixdiff.models import Model
+from lib_mixdiff.models import Experts, Model
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
 from lib_mixdiff.plan import Plan
@@ -48,9 +48,8 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.checkpoints = Checkpoints.of(p)
-        self.models = models_of(plan, self.checkpoints)
-        self.ranged = any(place.region.range for place in self.places) or any(map(changes, self.models))
+        self.checkpoints, self.models = Checkpoints.of(p), models_of(plan, p)
+        self.ranged = any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -109,7 +108,7 @@ class Sampling:
         working = tuple(at(model, now) for model in self.models)
         grid = self.grid and self.grid.at(step)
         key = acting, working, grid, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
-        if working != self.working:
+        if working != self.working and any(self.models):
             self.working = working
             self.checkpoints.expect([working, *(tuple(at(model, each) for model in self.models) for each in self.clock.moments(step + 1))])
         if key not in self.mosaics:
@@ -128,8 +127,9 @@ class Sampling:
                      self.checkpoints.unet(pair.unet)) for index, pair in enumerate(working)]
 
 
-def models_of(plan: Plan, checkpoints: Checkpoints) -> list[Model]:
-    """Of the regions, and last of the base; their files are read."""
+def models_of(plan: Plan, p: Job) -> list[Model]:
+    """Of the regions, and last of the base; their files are read for the job."""
+    checkpoints = Checkpoints.of(p)
     with inside("model"):
         checkpoints.read(plan.model)
     for region in active_regions(plan):

@@ -16,15 +16,18 @@ from lib_mixdiff.moments import Moment
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import active_regions
 
+UNSCHEDULED = ("DPM adaptive", "DPM fast", "Restart")
+
 
 def readout(plan: Plan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
     """`checkpoints`, where a plan names some: for the canvas, and each region with a model of its own, stretches of the steps, counted from
     1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the loaded one; of `steps` the `last` ones
-    are made. null where the sampler finds its steps as it goes, or no checkpoint is loaded yet."""
+    are made. null where the sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""
     of = [("canvas", plan.model), *((index, region.model) for index, region in enumerate(plan.regions) if region in active_regions(plan))]
     if not any(model for _, model in of):
         return {}
-    moments = None if loaded() is None else _moments(sampler_name, scheduler, steps, last)
+    sampler = sd_samplers.find_sampler_config(sampler_name or None)
+    moments = None if loaded() is None or sampler is None or sampler.name in UNSCHEDULED else _moments(sampler_name, scheduler, steps, last)
     return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments)} for name, model in of if model is not None]}
 
 
@@ -38,15 +41,13 @@ def _stretches(model: Model, moments: list[Moment]) -> list[dict[str, Any]]:
     return result
 
 
-def _moments(sampler_name: str, scheduler: str, steps: int, last: int) -> list[Moment] | None:
+def _moments(sampler_name: str, scheduler: str, steps: int, last: int) -> list[Moment]:
     """Of each step, as the host will make its schedule (modules/sd_samplers_kdiffusion.py, modules/sd_samplers_timesteps.py)."""
     sampler = sd_samplers.create_sampler(sampler_name or None, loaded())
     asked: Any = SimpleNamespace(scheduler=scheduler, hr_scheduler=None, is_hr_pass=False, sampler_noise_scheduler_override=None,
                                  extra_generation_params={})
     clock = Clock(sampler)
     if hasattr(sampler, "get_sigmas"):
-        if sampler.config.name in ("DPM adaptive", "DPM fast", "Restart"):
-            return None
         clock.begin({"sigmas": sampler.get_sigmas(asked, steps)[-last - 1:]})
     else:
         timesteps = sampler.get_timesteps(asked, steps)

@@ -215,14 +215,25 @@ class Harmful:
         return os.system, (f"touch {self.path}",)
 
 
-@pytest.mark.parametrize("room", [None, 0.001, 0.02])
+@pytest.mark.parametrize("room", [0.001, 0.02])
 def test_with_little_room_it_is_the_same(pair, room):
     """Two other checkpoints in turns, of which both, or one at a time, may be there."""
     plan = {"regions": [{"box": [0, 0, 0.5, 1], "model": NAME}, {"box": [0.5, 0, 1, 1], "model": UNET_ONLY}], "base": {"share": 0.3},
             **stack(0, 0.5, text_encoder="loaded")}
-    settings = {} if room is None else {"mixdiff_weights_gpu": room, "mixdiff_weights_ram": 0.001}
-    expected = pair.txt2img(plan).body["images"]
-    assert pair.txt2img(plan, override_settings=settings).body["images"] == expected != pair.txt2img().body["images"]
+    images, held = [], []
+    for settings in ({}, {"mixdiff_weights_gpu": room, "mixdiff_weights_ram": room}):
+        images.append(pair.txt2img(plan, probe={"measure": "WeightSet"}, override_settings=settings).body["images"])
+        held.append(max(call["held"] for call in pair.trace()["calls"]))
+    assert images[0] == images[1] != pair.txt2img().body["images"] and held[1] < 0.7 * held[0]
+
+
+@pytest.mark.parametrize("fields, fault", [({"n_iter": 2}, None), ({"enable_hr": True, "hr_upscaler": "Latent", "denoising_strength": 0.6}, None),
+                                           ({"n_iter": 2}, "error"), ({"n_iter": 2}, "interrupt")])
+def test_nothing_of_them_is_held_after_the_job(pair, fields, fault):
+    fault = fault and {"fault": {"at": "network", "kind": fault, "call": 2}}
+    answer = pair.txt2img(stack(0, 0.5), probe={"measure": "WeightSet", **(fault or {})}, steps=4, **fields)
+    assert answer.status in (200, 500), answer.error
+    assert pair.trace()["calls"][0]["held"] > 0 == pair.get("/mixdiff-probe/held/WeightSet")
 
 
 def test_ten_jobs_in_turns_leave_the_plain_one_as_it_was(pair):
@@ -257,21 +268,17 @@ def test_check_says_which_step_uses_which_checkpoint(pair, sampler, scheduler, k
     if answer.status == 501:
         pytest.skip(answer.error)
     assert answer.status == 200, answer.error
-    levels = [call["sigma"] for call in pair.trace()["calls"]]
+    used = [call["weights"] for call in pair.trace()["calls"]]
+    pair.run(route, None, {}, **fields)
+    own = pair.trace()["calls"][0]["weights"]
     passes = pair.post("/mixdiff/v1/check", {"plan": plan, "job": {**{key: JOB[key] for key in ("width", "height")}, **fields}})["cost"]["passes"]
     for each in passes:
         found, = each["checkpoints"]
         steps = found["steps"]
-        count = 2 * steps[-1]["to"] - 1 if sampler == "Heun" else steps[-1]["to"]
-        mine, levels = levels[:count], levels[count:]
         assert found["of"] == "canvas" and steps[0]["from"] == 1 and all(a["to"] + 1 == b["from"] for a, b in pairwise(steps))
-        other = [step for step in steps if step["unet"] and step["unet"].startswith(NAME)]
-        count = sum(step["to"] - step["from"] + 1 for step in other)
-        if unit == "sigma" and sampler not in ("DDIM", "Heun"):
-            assert count == sum(level >= cut for level in mine)
-        if unit == "timestep" and sampler == "DDIM":
-            assert count == sum(level + 1 > cut for level in mine)
-        if unit == "steps":
-            assert count == int(np.ceil(cut * steps[-1]["to"] - 1e-6))
-        assert all(step["text_encoder"] == step["unet"] for step in steps)
-    assert levels == []
+        assert all(step["text_encoder"] == step["unet"] and (step["unet"] or NAME).startswith(NAME) for step in steps)
+        said = [step["unet"] is not None for step in steps for _ in range(step["from"], step["to"] + 1)]
+        count = 2 * len(said) - 1 if sampler == "Heun" else len(said)
+        mine, used = [value != own for value in used[:count]], used[count:]
+        assert (mine[::2] if sampler == "Heun" else mine) == said and (any(said) or kind == "img2img")
+    assert used == []

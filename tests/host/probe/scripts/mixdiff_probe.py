@@ -4,6 +4,7 @@ An extension of its own, for the embedded host and for a WebUI. `alwayson_script
 `fault: {"at": AT, "kind": KIND, "call": n}`. Everything hangs on objects of the one run, or is taken away when that has ended.
 """
 import base64
+import gc
 import hashlib
 import json
 import sys
@@ -107,6 +108,8 @@ def watch(denoiser):
             text = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
             calls.append({"x": list(args[0].shape), "sigma": float(args[1][0]), "tokens": text.shape[1],
                           "step": shared.state.sampling_step,
+                          "weights": float(shared.sd_model.model.diffusion_model.out[2].weight.flatten()[0]),
+                          "held": held(last["measure"]) if last.get("measure") else None,
                           "sizes": cond["vector"][:, -SIZES:].tolist() if "vector" in cond else None})
         wrap.register_forward_pre_hook(before, with_kwargs=True)
 
@@ -127,7 +130,7 @@ class Script(scripts.Script):
             record.clear()
         if isinstance(wanted, dict):
             faults.update(wanted.get("fault") or {})
-            last.update(calls=[], latents=[], hooks=[], step=wanted.get("start"), states=wanted.get("states"))
+            last.update(calls=[], latents=[], hooks=[], step=wanted.get("start"), states=wanted.get("states"), measure=wanted.get("measure"))
             last["when"] = once(faults) if faults.get("kind") else None     # counts over the whole job
 
     def process(self, p, wanted):
@@ -276,6 +279,19 @@ def state():
     }
 
 
+def held(kind):
+    """Bytes of the tensors that objects of a class of this name hold."""
+    inside = [value for each in gc.get_objects() if type(each).__name__ == kind for name, value in vars(each).items() if name != "_layers"]
+    tensors = {id(t): t for t in flat(inside) if isinstance(t, torch.Tensor) and t.device.type != "meta"}
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def flat(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [one for each in value for one in flat(each)] if isinstance(value, (list, tuple)) else [value]
+
+
 def clean():
     """After a job that ended early."""
     while undo:
@@ -290,6 +306,10 @@ def routes(demo, app):
     @app.get("/mixdiff-probe/state")
     def get_state():
         return state()
+
+    @app.get("/mixdiff-probe/held/{kind}")
+    def get_held(kind: str):
+        return held(kind)
 
     @app.get("/mixdiff-probe/last")
     def get_last():
