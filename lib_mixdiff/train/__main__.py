@@ -37,17 +37,16 @@ PATIENCE = 5  # steps in a row without a finite gradient
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def train(config: Config) -> None:
+def train(config: Config, stopped: list[int]) -> None:
+    """`stopped` is filled by whoever wants it to end after the step at hand."""
     began = time.time()
     # A long encoding by the first process must not look like a hang to the others.
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
     accelerator = Accelerator(mixed_precision=PRECISION[config.precision], kwargs_handlers=[patient])
     first, device = accelerator.is_main_process, accelerator.device
     say = (lambda text: print(text, flush=True)) if first else (lambda text: None)
-    out, stopped = Path(config.out), []
+    out = Path(config.out)
     file = {kind: out / f"{config.name}.{kind}" for kind in ("safetensors", "snapshot", "log.jsonl", "png")}
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: stopped.append(number))
 
     # The arithmetic: a step learns from `batch` samples of each process, `accumulate` times.
     processes, rank = accelerator.num_processes, accelerator.process_index
@@ -219,10 +218,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lib_mixdiff.train", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
+    config, stopped = parser.parse_args(arguments).config, []
+    handlers = {number: signal.signal(number, lambda number, frame: stopped.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        train(read(parser.parse_args(arguments).config))
+        train(read(config), stopped)
     except TrainError as error:
         sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -182,8 +182,9 @@ class Checkpoint:
                 digest.update(piece)
         return digest.hexdigest()
 
-    def write(self, path: Path, unet: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        """A copy with another U-Net, in the dtypes of this one; its yaml beside it."""
+    def write(self, path: Path, unet: dict[str, Tensor], about: str) -> None:
+        """A copy with another U-Net, in the dtypes of this one; its yaml beside it. The same bytes for the same weights: of several
+        entries of metadata safetensors would choose the order at random."""
         state = {key: value for key, value in self.state("").items() if not key.startswith("model_ema.")}  # EMA of the old U-Net
         for key, value in unet.items():
             state[UNET + key] = value.detach().to("cpu", state[UNET + key].dtype).contiguous()
@@ -192,4 +193,4 @@ class Checkpoint:
             with replacing(path.with_suffix(".yaml")) as part:
                 shutil.copyfile(config, part)
         with replacing(path) as part:
-            safetensors.torch.save_file(state, part, metadata={"format": "pt", **metadata})
+            safetensors.torch.save_file(state, part, metadata={"mixdiff": about})

@@ -97,7 +97,7 @@ class UnetTarget(nn.Module):
         config = self.config.to_dict()
         trained = {name: config[name] for name in ("node", "complement", "noise") if config[name] is not None}
         found = {**trained, "range": [None] if self.part.whole else self.part.ranges(), **facts}
-        self.source.write(path, self.unet.state_dict(), {"mixdiff": json.dumps(found)})
+        self.source.write(path, self.unet.state_dict(), json.dumps(found))
 
     def plan(self) -> dict:
         """What uses it: a plan of the WebUI's accordion."""
