@@ -1,8 +1,9 @@
 """Denoising loss by noise, one model against stacks at equal training compute: `python -m bench.experts`, eDiff-I's claim of section 4.
 
-From `shapes`, on 64x64 pictures: one model trained on for T steps; the two halves of the noise with T/2 each; the lowest quarter, the
-highest and what lies between with T/3 each. Three seeds of the training. The loss is of the average weights, on pictures that none of
-them learned from, the same noise for all; `shapes` predicts v, so its own loss is the one weighted as v. It goes on where it stopped.
+A generalist learns the 64x64 pictures from nothing for a while (--generalist 0: it is `shapes`, which has learned all that it can).
+Then one model goes on for T steps; two take a half of the noise and T/2 steps each; three the lowest quarter, the highest, and what lies
+between, with T/3 each. Three seeds. The loss is of the average weights, on pictures that none of them learned from, the same noise for
+all; these models predict v, so their own loss is the one weighted as v. It goes on where it stopped.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from lib_mixdiff.train.data import Data
 from lib_mixdiff.train.noise import Part, part, uniform_area
 from lib_mixdiff.train.unet import UnetTarget
 from minihost import models
-from minihost.shapes import folder
+from minihost.shapes import folder, parts
 
 INTERVALS = 10
 STACKS: dict[str, list[dict]] = {
@@ -34,19 +35,33 @@ STACKS: dict[str, list[dict]] = {
 }
 
 
+def run(home: Path, source: Path, name: str, steps: int, **keys: object) -> Path:
+    """One training, and the checkpoint that it leaves. What is done already is not done again."""
+    config = {"checkpoint": str(source), "data": str(home / "pictures"), "out": str(home / "trained"), "cache": str(home / "cache"),
+              "name": name, "batch": 32, "steps": steps, "betas": [0.9, 0.99], "save_every": 200, "log_every": 50, **keys}
+    write_text(home / f"{name}.yaml", yaml.safe_dump(config))
+    with contextlib.redirect_stdout(sys.stderr):
+        train([str(home / f"{name}.yaml")])
+    return home / "trained" / f"{name}.safetensors"
+
+
+def generalist(home: Path, steps: int) -> Path:
+    """`shapes` with a U-Net that has learned from nothing, all noise alike, for so many steps."""
+    shapes, nothing = Checkpoint(models.assembled() / "shapes.safetensors"), home / "nothing.safetensors"
+    if not nothing.exists():
+        torch.manual_seed(0)
+        shapes.write(nothing, parts.unet().state_dict(), "")
+    return run(home, nothing, f"generalist-{steps}", steps, lr=1e-3)
+
+
 def trained(home: Path, source: Path, stack: str, seed: int, total: int, lr: float) -> list[tuple[Part, Path]]:
-    """The timesteps and the file of each model of a stack, `total` steps all together."""
-    found = []
+    """The timesteps and the file of each model of a stack, `total` steps all together, their rate falling to nothing."""
+    found, steps = [], total // len(STACKS[stack])
     for number, keys in enumerate(STACKS[stack]):
-        name, steps = f"{stack.replace(' ', '-')}-{seed}-{number}", total // len(STACKS[stack])
-        config = {"checkpoint": str(source), "data": str(home / "pictures"), "out": str(home / "trained"), "cache": str(home / "cache"),
-                  "name": name, "batch": 32, "steps": steps, "warmup": 20, "decay": steps, "lr": lr, "betas": [0.9, 0.99], "seed": seed,
-                  "save_every": 200, "log_every": 50, **keys}
-        write_text(home / f"{name}.yaml", yaml.safe_dump(config))
-        with contextlib.redirect_stdout(sys.stderr):
-            train([str(home / f"{name}.yaml")])
+        name = f"{stack.replace(' ', '-')}-{seed}-{number}-of-{source.stem}"
+        path = run(home, source, name, steps, lr=lr, warmup=20, decay=steps, seed=seed, **keys)
         nodes = {key: tuple(map(tuple, value)) if key == "complement" else tuple(value) for key, value in keys.items()}
-        found.append((part(uniform_area(1000), **nodes), home / "trained" / f"{name}.safetensors"))
+        found.append((part(uniform_area(1000), **nodes), path))
     return found
 
 
@@ -75,16 +90,18 @@ def losses(stack: list[tuple[Part, Path]], home: Path, source: Path) -> np.ndarr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=900, help="T")
-    parser.add_argument("--lr", type=float, default=2e-4)
+    parser.add_argument("--steps", type=int, default=600, help="T")
+    parser.add_argument("--generalist", type=int, default=1500, help="steps of the generalist")
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("out/bench/experts"))
     chosen = parser.parse_args()
-    home, source = chosen.work, models.assembled() / "shapes.safetensors"
+    home = chosen.work
     for name, count, seed in (("pictures", 6000, 0), ("unseen", 400, 1)):
         if not (home / name / f"64x64-{count - 1:06d}.txt").exists():
             folder.write(home / name, count, ["64x64"], seed)
-    results = home / f"losses-{chosen.steps}-{chosen.lr:g}.json"
+    source = generalist(home, chosen.generalist) if chosen.generalist else models.assembled() / "shapes.safetensors"
+    results = home / f"losses-{source.stem}-{chosen.steps}-{chosen.lr:g}.json"
     known = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
 
     def measured(name: str, stack: list[tuple[Part, Path]]) -> np.ndarray:
@@ -98,7 +115,7 @@ def main() -> None:
     for seed in range(1, chosen.seeds + 1):
         for stack, values in columns.items():
             values.append(measured(f"{stack} {seed}", trained(home, source, stack, seed, chosen.steps, chosen.lr)))
-    print(f"| timesteps | `shapes` | {' | '.join(f'{stack}, {chosen.steps // len(STACKS[stack])} steps each' for stack in STACKS)} |\n"
+    print(f"| timesteps | {source.stem} | {' | '.join(f'{stack}, {chosen.steps // len(STACKS[stack])} steps each' for stack in STACKS)} |\n"
           f"|{(2 + len(STACKS)) * '---|'}")
     rows = [(f"{1000 * k // INTERVALS} to {1000 * (k + 1) // INTERVALS - 1}", slice(k, k + 1)) for k in range(INTERVALS)]
     for name, which in [*rows, ("all", slice(None))]:
