@@ -169,7 +169,7 @@ def test_a_stop_at_any_write_leaves_whole_files_and_the_same_run(home, uninterru
             whole_files(tmp_path)
     monkeypatch.undo()
     assert {"latents .safetensors", "latents .json", "text .safetensors", "text .json", "run.snapshot", "run.safetensors", "run.yaml",
-                             "run.log.jsonl", "run-000000.png"} <= seen.keys()
+                             "run.log.jsonl", "run.000000.png"} <= seen.keys()
     assert equal(tmp_path, uninterrupted) and not list(tmp_path.rglob("*.part"))
 
 
@@ -285,8 +285,8 @@ def test_it_learns_its_part_and_says_how_well_by_noise(home, tmp_path):
     assert checks[0]["timesteps"] == [[500 + 50 * k, min(999, 550 + 50 * k)] for k in range(10)]
     assert np.mean(checks[-1]["validation"]) < 0.95 * np.mean(checks[0]["validation"])
     assert [line["step"] for line in lines if "loss" in line] == [5, 10, 15, 20]
-    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["run-000000.png", "run-000020.png"]
-    before, after = (np.asarray(Image.open(tmp_path / f"run-0000{n}.png")) for n in ("00", "20"))
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["run.000000.png", "run.000020.png"]
+    before, after = (np.asarray(Image.open(tmp_path / f"run.0000{n}.png")) for n in ("00", "20"))
     assert before.shape in [(64, 64, 3), (64, 128, 3)] and (before != after).any()
 
 

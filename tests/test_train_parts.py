@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lib_mixdiff.ranges import Range
-from lib_mixdiff.train import atomic, folder, noise
+from lib_mixdiff.train import atomic, checkpoint, folder, noise
 from lib_mixdiff.train.cache import Cache
 from lib_mixdiff.train.checkpoint import Checkpoint
 from lib_mixdiff.train.config import Config, read
@@ -314,6 +314,17 @@ def test_what_is_no_stable_diffusion_1_is_refused(models, tmp_path):
         Checkpoint(tmp_path / "less.safetensors").unet()
 
 
+def test_stable_diffusion_1s_own_sizes(monkeypatch):
+    """What is built without a yaml: the numbers of parameters that everybody counts in its files."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+    with torch.device("meta"):
+        unet = checkpoint.quiet_ldm("openaimodel").UNetModel(**checkpoint.SD1["unet_config"]["params"])
+        vae = checkpoint.Vae(**checkpoint.SD1["first_stage_config"]["params"])
+        text = CLIPTextModel(CLIPTextConfig(**checkpoint.CLIP_SIZES))
+    counts = [sum(weight.numel() for weight in network.parameters()) for network in (unet, vae, text)]
+    assert counts == [859_520_964, 83_653_863, 123_060_480] and len(list(unet.parameters())) == 686
+
+
 LEAST = {"checkpoint": "m/x.safetensors", "data": "pictures"}
 
 
@@ -329,6 +340,7 @@ LEAST = {"checkpoint": "m/x.safetensors", "data": "pictures"}
     ({"precision": "fp16"}, r'precision: "fp16" is unknown; use one of float32, bfloat16, float16'),
     ({"target": "vae"}, r"target: .* unknown; use one of unet"),
     ({"data": None}, r"data: null"),
+    ({"name": "there/x"}, r'name: "there/x" does not fit; use the name of a file'),
     ({"name": "x", "out": "m"}, r"would overwrite m/x.safetensors; use another out or name"),
 ])
 def test_a_wrong_configuration_is_refused_with_key_value_and_remedy(tmp_path, monkeypatch, keys, sentence):

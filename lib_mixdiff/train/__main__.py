@@ -40,13 +40,15 @@ PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 def train(config: Config, stopped: list[int]) -> None:
     """`stopped` is filled by whoever wants it to end after the step at hand."""
     began = time.time()
+    if config.precision == "float16" and not torch.cuda.is_available():
+        raise TrainError("precision: float16 needs a graphics card; use bfloat16 or float32.")
     # A long encoding by the first process must not look like a hang to the others.
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
     accelerator = Accelerator(mixed_precision=PRECISION[config.precision], kwargs_handlers=[patient])
     first, device = accelerator.is_main_process, accelerator.device
     say = (lambda text: print(text, flush=True)) if first else (lambda text: None)
     out = Path(config.out)
-    file = {kind: out / f"{config.name}.{kind}" for kind in ("safetensors", "snapshot", "log.jsonl", "png")}
+    file = {kind: out / f"{config.name}.{kind}" for kind in ("safetensors", "snapshot", "log.jsonl")}
 
     # The arithmetic: a step learns from `batch` samples of each process, `accumulate` times.
     processes, rank = accelerator.num_processes, accelerator.process_index
@@ -133,7 +135,7 @@ def train(config: Config, stopped: list[int]) -> None:
         across = math.ceil(len(drawn) ** 0.5)
         rows = [np.concatenate([*drawn[i:i + across], *[np.zeros_like(drawn[0])] * (i + across - len(drawn))], 1)
                 for i in range(0, len(drawn), across)]
-        with replacing(out / f"{config.name}-{done:06d}.png") as part:
+        with replacing(out / f"{config.name}.{done:06d}.png") as part:
             Image.fromarray(np.concatenate(rows)).save(part, "PNG")
 
     if not done:

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,26 @@ SD1 = {"linear_start": 0.00085, "linear_end": 0.012, "timesteps": 1000, "scale_f
 KINDS = {"unet_config": "UNetModel", "first_stage_config": "AutoencoderKL", "cond_stage_config": "FrozenCLIPEmbedder"}
 
 
+def quiet_ldm(name: str) -> Any:
+    """A module of `ldm`, which prints on import: as it is installed, or as the WebUI has it, two folders above this extension's."""
+    if importlib.util.find_spec("ldm") is None:
+        webui = Path(__file__).absolute().parents[4] / "repositories" / "stable-diffusion-stability-ai"
+        if not webui.is_dir():
+            raise TrainError("The networks' classes (`ldm`) are not here: give this command in extensions/mixdiff of a WebUI, with the "
+                             "WebUI's own Python (venv/bin/python), or in an environment with stable-diffusion-sdkit.")
+        sys.path.append(str(webui))
+    with contextlib.redirect_stdout(io.StringIO()):
+        return importlib.import_module(f"ldm.modules.diffusionmodules.{name}")
+
+
 class Vae(nn.Module):
     """The parts of `AutoencoderKL` under their names in a checkpoint. Latents here are not scaled."""
 
     def __init__(self, embed_dim: int, ddconfig: dict[str, Any]) -> None:
         super().__init__()
+        model = quiet_ldm("model")
         with contextlib.redirect_stdout(io.StringIO()):  # they print their shapes
-            from ldm.modules.diffusionmodules.model import Decoder, Encoder
-            self.encoder, self.decoder = Encoder(**ddconfig), Decoder(**ddconfig)
+            self.encoder, self.decoder = model.Encoder(**ddconfig), model.Decoder(**ddconfig)
         self.quant_conv = nn.Conv2d(2 * ddconfig["z_channels"], 2 * embed_dim, 1)
         self.post_quant_conv = nn.Conv2d(embed_dim, ddconfig["z_channels"], 1)
 
@@ -153,10 +167,8 @@ class Checkpoint:
         return network.float().eval().requires_grad_(False)
 
     def unet(self) -> nn.Module:
-        with contextlib.redirect_stdout(io.StringIO()):
-            from ldm.modules.diffusionmodules.openaimodel import UNetModel
         params = self.params["unet_config"]["params"]
-        return self.filled(UNetModel(**{**params, "use_checkpoint": False, "use_fp16": False}), UNET)
+        return self.filled(quiet_ldm("openaimodel").UNetModel(**{**params, "use_checkpoint": False, "use_fp16": False}), UNET)
 
     def vae(self) -> Vae:
         params = self.params["first_stage_config"]["params"]

@@ -76,6 +76,8 @@ class Config(Record):
     def check(self) -> None:
         if self.node is not None and self.complement is not None:
             raise PlanError("complement", [list(n) for n in self.complement], "leave out one of them", "{value} stands beside node")
+        if self.name and (Path(self.name).name != self.name or self.name in (".", "..")):
+            raise PlanError("name", self.name, "use the name of a file, without its folder (that is `out`) and without .safetensors")
         for name, nodes in (("node", [self.node] if self.node else []), ("complement", self.complement or ())):
             for level, index in nodes:
                 if level > 20 or index >= 2**level:

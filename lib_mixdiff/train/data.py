@@ -127,6 +127,7 @@ class Data:
                         say(f"pictures encoded: {done} of {len(missing)}")
         if tensors:
             self.latents.add(tensors)
+            say(f"pictures encoded: {len(missing)} of {len(missing)}")
 
     def encode_captions(self, missing: list[str], into: Cache, checkpoint: Checkpoint, device: torch.device,
                         say: Callable[[str], None]) -> None:
