@@ -4,7 +4,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
+from dataclasses import MISSING
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,12 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from lib_mixdiff.plan import Plan
 from lib_mixdiff.ranges import Range
 from lib_mixdiff.train import atomic, checkpoint, folder, noise
 from lib_mixdiff.train.cache import Cache
 from lib_mixdiff.train.checkpoint import Checkpoint
-from lib_mixdiff.train.config import Config, read
+from lib_mixdiff.train.config import Config, Loader, read
 from lib_mixdiff.train.data import Batch, Data, Order
 from lib_mixdiff.train.faults import TrainError
 from lib_mixdiff.train.unet import UnetTarget
@@ -362,3 +365,23 @@ def test_the_least_configuration_and_numbers_as_people_write_them(tmp_path):
             read(path)
     with pytest.raises(TrainError, match="there is no such file"):
         read(tmp_path / "other.yaml")
+
+
+def test_the_documents_examples_are_read_and_every_key_stands_there_with_its_default():
+    text, readme = ((Path(__file__).parent.parent / name).read_text(encoding="utf-8") for name in ("docs/training.md", "README.md"))
+    for page in (text, readme):
+        examples = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "checkpoint:" in block]
+        assert examples and all(Config.from_dict(yaml.safe_load(block)).node == (1, 1) for block in examples)
+    assert Plan.from_dict(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])).model.experts[0].range.to == 500
+    told = {}
+    for keys, defaults in re.findall(r"^\| (`.*?) \| (.*?) \| ", text[text.index("## All keys"):text.index("## What it writes")], re.MULTILINE):
+        values = [value.strip("` ") for value in re.split(r", (?![0-9.]+\])", defaults)]
+        names = re.findall(r"`(\w+)`", keys)
+        told |= dict(zip(names, values if len(values) == len(names) else values * len(names)))
+    known = {name: field.default for name, field in Config.keyed().items()}
+    assert told.keys() == known.keys()
+    words = {"required": MISSING, "none": None, "all noise": None, "the configuration's": None, "OUT/cache": None, "the commonest": None}
+    for name, value in told.items():
+        default = () if name == "prompts" else known[name]
+        expected = words[value] if value in words else yaml.load(value, Loader)
+        assert (list(default) if isinstance(default, tuple) else default) == (expected or [] if name == "prompts" else expected), name
