@@ -150,6 +150,10 @@ def whole_files(out: Path) -> None:
             assert yaml.safe_load(path.read_text())
 
 
+class Death(BaseException):
+    pass
+
+
 def test_a_stop_at_any_write_leaves_whole_files_and_the_same_run(home, uninterrupted, tmp_path, monkeypatch):
     """The process dies before a file gets its name, at the first of each kind and at the third snapshot, and goes on."""
     seen, alive = Counter(), os.replace
@@ -157,7 +161,7 @@ def test_a_stop_at_any_write_leaves_whole_files_and_the_same_run(home, uninterru
         kind = f"{path.parent.name.split('-')[0]} {path.suffix}" if path.is_relative_to(tmp_path / "cache") else path.name
         seen[kind] += 1
         if seen[kind] == 1 or (kind == "run.snapshot" and seen[kind] == 3):
-            raise KeyboardInterrupt
+            raise Death
         alive(part, path)
     monkeypatch.setattr(atomic.os, "replace", replace)
     config = configured(home, tmp_path, cache=str(tmp_path / "cache"), save_every=1, prompts=["a red circle"], sample_size=[64, 64])
@@ -165,12 +169,29 @@ def test_a_stop_at_any_write_leaves_whole_files_and_the_same_run(home, uninterru
         try:
             main([config])
             break
-        except KeyboardInterrupt:
+        except Death:
             whole_files(tmp_path)
     monkeypatch.undo()
     assert {"latents .safetensors", "latents .json", "text .safetensors", "text .json", "run.snapshot", "run.safetensors", "run.yaml",
                              "run.log.jsonl", "run.000000.png"} <= seen.keys()
     assert equal(tmp_path, uninterrupted) and not list(tmp_path.rglob("*.part"))
+
+
+def test_a_death_between_the_last_files_is_no_end(home, uninterrupted, tmp_path, monkeypatch):
+    alive, names = os.replace, []
+    def replace(part, path):
+        names.append(path.name)
+        if names.count("run.safetensors") == 3:
+            raise Death
+        alive(part, path)
+    config = configured(home, tmp_path, save_every=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "replace", replace)
+        with pytest.raises(Death):
+            main([config])
+    assert snapshot(tmp_path)["step"] == 2
+    main([config])
+    assert equal(tmp_path, uninterrupted)
 
 
 KILLED = """

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,8 +38,7 @@ PATIENCE = 5  # steps in a row without a finite gradient
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def train(config: Config, stopped: list[int]) -> None:
-    """`stopped` is filled by whoever wants it to end after the step at hand."""
+def train(config: Config) -> None:
     began = time.time()
     if config.precision == "float16" and not torch.cuda.is_available():
         raise TrainError("precision: float16 needs a graphics card; use bfloat16 or float32.")
@@ -90,7 +90,7 @@ def train(config: Config, stopped: list[int]) -> None:
         write_text(file["log.jsonl"], "".join(json.dumps(line) + "\n" for line in log))
 
     @contextlib.contextmanager
-    def averaged():
+    def averaged() -> Iterator[None]:
         """Inside, the weights are the EMA's."""
         live = [weight.detach().clone() for weight in weights]
         with torch.no_grad():
@@ -100,20 +100,20 @@ def train(config: Config, stopped: list[int]) -> None:
 
     def report(**found: object) -> None:
         with file["log.jsonl"].open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": done, **found}) + "\n")
+            log.write(json.dumps({"step": done, **found}).replace("NaN", "null") + "\n")
 
     def save(usable: bool) -> None:
-        """The snapshot, and the EMA as a checkpoint."""
+        """The EMA as a checkpoint, then the snapshot: one of the last step says that all is there."""
         if not first:
             return
-        snapshot.write(file["snapshot"], {
-            "config": config.to_dict(), "facts": facts, "step": done, "average": dict(zip(learned, average)),
-            "weights": {name: weight.detach() for name, weight in learned.items()}, "optimizer": optimizer.state_dict(),
-            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
         if usable:
             with averaged():
                 target.write(file["safetensors"], {"steps": done, "seed": config.seed, "source": source.path.name,
                                                    "sha256": facts["checkpoint"]})
+        snapshot.write(file["snapshot"], {
+            "config": config.to_dict(), "facts": facts, "step": done, "average": dict(zip(learned, average)),
+            "weights": {name: weight.detach() for name, weight in learned.items()}, "optimizer": optimizer.state_dict(),
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
 
     def validate() -> None:
         """The EMA's loss on held-out pictures, by noise."""
@@ -143,55 +143,56 @@ def train(config: Config, stopped: list[int]) -> None:
         draw()
     deadline = began + 60 * config.minutes if config.minutes else math.inf
     losses, since, steps_since, bad = [], time.time(), 0, 0
-    while done < config.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * min(1.0, (done + 1) / (config.warmup + 1), (config.steps - done) / (config.decay + 1))
-        numbers, total = order.batch(done), torch.zeros((), device=device)
-        for turn in range(config.accumulate):
-            places = mine(config, rank, processes, turn)
-            batch = data.batch([done * whole + i for i in places], [numbers[i] for i in places]).to(device)
-            with accelerator.no_sync(model) if turn + 1 < config.accumulate else contextlib.nullcontext(), accelerator.autocast():
-                loss = model(batch).mean() / config.accumulate
-                accelerator.backward(loss)
-            total += loss.detach()
-        norm = accelerator.clip_grad_norm_(weights, config.clip_norm or math.inf)
-        finite = bool(norm.isfinite())
-        if finite or accelerator.scaler is not None:  # a scaler finds the scale by trying too large ones
-            optimizer.step()
-        optimizer.zero_grad()
-        done, steps_since, bad = done + 1, steps_since + 1, 0 if finite else bad + 1
-        if finite:
-            losses.append(total)
-            keep = min(config.ema, (1 + done) / (10 + done))
-            with torch.no_grad():
-                torch._foreach_mul_(average, keep)
-                torch._foreach_add_(average, weights, alpha=1 - keep)
-        else:
-            say(f"step {done}: the gradient is not finite; this batch is left out")
-            if bad > PATIENCE and accelerator.scaler is None:
-                raise TrainError(f"the gradient was not finite in {bad} steps in a row; use a lower lr or precision: float32. "
-                                 f"{file['snapshot']} has the last good state, if it was saved before.")
+    with stopping() as stopped:
+        while done < config.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * min(1.0, (done + 1) / (config.warmup + 1), (config.steps - done) / (config.decay + 1))
+            numbers, total = order.batch(done), torch.zeros((), device=device)
+            for turn in range(config.accumulate):
+                places = mine(config, rank, processes, turn)
+                batch = data.batch([done * whole + i for i in places], [numbers[i] for i in places]).to(device)
+                with accelerator.no_sync(model) if turn + 1 < config.accumulate else contextlib.nullcontext(), accelerator.autocast():
+                    loss = model(batch).mean() / config.accumulate
+                    accelerator.backward(loss)
+                total += loss.detach()
+            norm = accelerator.clip_grad_norm_(weights, config.clip_norm or math.inf)
+            finite = bool(norm.isfinite())
+            if finite or accelerator.scaler is not None:  # a scaler finds the scale by trying too large ones
+                optimizer.step()
+            optimizer.zero_grad()
+            done, steps_since, bad = done + 1, steps_since + 1, 0 if finite else bad + 1
+            if finite:
+                losses.append(total)
+                keep = min(config.ema, (1 + done) / (10 + done))
+                with torch.no_grad():
+                    torch._foreach_mul_(average, keep)
+                    torch._foreach_add_(average, weights, alpha=1 - keep)
+            else:
+                say(f"step {done}: the gradient is not finite; this batch is left out")
+                if bad > PATIENCE and accelerator.scaler is None:
+                    raise TrainError(f"the gradient was not finite in {bad} steps in a row; use a lower lr or precision: float32. "
+                                     f"{file['snapshot']} has the last good state, if it was saved before.")
 
-        # All processes stop together: the signal may have reached only one of them.
-        stop = accelerator.reduce(torch.tensor([len(stopped) + (first and time.time() > deadline)], dtype=torch.float32, device=device))
-        last = done >= config.steps or bool(stop.item() > 0)
-        if done % config.log_every == 0 or last:
-            mean = accelerator.reduce(torch.stack(losses or [total]).mean(), "mean").item()
-            took, losses, steps_since = (time.time() - since) / steps_since, [], 0
-            if first:
-                rate = optimizer.param_groups[0]["lr"]
-                report(loss=mean, lr=rate, seconds_per_step=round(took, 4), time=round(time.time(), 1))
-                left = timedelta(seconds=round(took * (config.steps - done)))
-                say(f"step {done} of {config.steps}: loss {mean:.4f}, lr {rate:.2g}, {took:.2f} s a step, {left} left")
-            since = time.time()
-        if done % config.validate_every == 0 or done >= config.steps:
-            validate()
-        if done % config.sample_every == 0 or done >= config.steps:
-            draw()
-        if done % config.save_every == 0 or last:
-            save(usable=not stopped)
-        if last:
-            break
+            # All processes stop together: the signal may have reached only one of them.
+            stop = accelerator.reduce(torch.tensor([len(stopped) + (first and time.time() > deadline)], dtype=torch.float32, device=device))
+            last = done >= config.steps or bool(stop.item() > 0)
+            if done % config.log_every == 0 or last:
+                mean = accelerator.reduce(torch.stack(losses or [total]).mean(), "mean").item()
+                took, losses, steps_since = (time.time() - since) / steps_since, [], 0
+                if first:
+                    rate = optimizer.param_groups[0]["lr"]
+                    report(loss=mean, lr=rate, seconds_per_step=round(took, 4), time=round(time.time(), 1))
+                    left = timedelta(seconds=round(took * (config.steps - done)))
+                    say(f"step {done} of {config.steps}: loss {mean:.4f}, lr {rate:.2g}, {took:.2f} s a step, {left} left")
+                since = time.time()
+            if done % config.validate_every == 0 or done >= config.steps:
+                validate()
+            if done % config.sample_every == 0 or done >= config.steps:
+                draw()
+            if done % config.save_every == 0 or last:
+                save(usable=not stopped or done >= config.steps)
+            if last:
+                break
     accelerator.wait_for_everyone()
     if done < config.steps:
         say(f"stopped after step {done}; the same command goes on from {file['snapshot']}")
@@ -207,6 +208,18 @@ def mine(config: Config, rank: int, processes: int, turn: int) -> range:
     return range(start, start + config.batch)
 
 
+@contextlib.contextmanager
+def stopping() -> Iterator[list[int]]:
+    """Inside, Ctrl+C and SIGTERM end nothing, but are in this list."""
+    caught: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: caught.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def lines(path: Path) -> list[dict]:
     """The log's; a killed process may have left half a line."""
     found = []
@@ -220,15 +233,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lib_mixdiff.train", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    config, stopped = parser.parse_args(arguments).config, []
-    handlers = {number: signal.signal(number, lambda number, frame: stopped.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    config = parser.parse_args(arguments).config
     try:
-        train(read(config), stopped)
+        train(read(config))
     except TrainError as error:
         sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    except KeyboardInterrupt:
+        sys.exit("stopped before the first step; what is encoded is kept, and the same command goes on.")
 
 
 if __name__ == "__main__":

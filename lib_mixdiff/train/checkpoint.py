@@ -168,7 +168,10 @@ class Checkpoint:
 
     def unet(self) -> nn.Module:
         params = self.params["unet_config"]["params"]
-        return self.filled(quiet_ldm("openaimodel").UNetModel(**{**params, "use_checkpoint": False, "use_fp16": False}), UNET)
+        model = quiet_ldm("openaimodel")
+        with contextlib.redirect_stdout(io.StringIO()):
+            unet = model.UNetModel(**{**params, "use_checkpoint": False, "use_fp16": False})
+        return self.filled(unet, UNET)
 
     def vae(self) -> Vae:
         params = self.params["first_stage_config"]["params"]

@@ -28,7 +28,7 @@ def attention(self: nn.Module, x: Tensor, context: Tensor | None = None, mask: N
 def lighter(unet: nn.Module, checkpointing: bool) -> nn.Module:
     """The same network in less memory: `attention`, and with `checkpointing` each block is computed again on the way back."""
     for module in unet.modules():
-        if type(module).__name__ == "CrossAttention":
+        if type(module).__name__ in ("CrossAttention", "MemoryEfficientCrossAttention"):  # the latter where xformers is installed
             module.forward = MethodType(attention, module)
     for block in [*unet.input_blocks, unet.middle_block, *unet.output_blocks] if checkpointing else []:
         block.forward = partial(recomputed, block.forward, use_reentrant=False)
