@@ -120,7 +120,7 @@ def own_name(live: str) -> str:
 
 def own_parameters(layer: nn.Module) -> dict[str, nn.Parameter | None]:
     """Without a bias that only a LoRA of the last job has left there: it goes with the next call."""
-    lent = vars(layer).get("network_bias_backup", layer) is None
+    lent = vars(layer).get("network_current_names") and vars(layer).get("network_bias_backup") is None
     return {name: None if lent and name == "bias" else each for name, each in layer._parameters.items()}
 
 

@@ -29,18 +29,31 @@ def roots(path: Path) -> set[str]:
 
 CORE = list((ROOT / "lib_mixdiff").glob("*.py"))
 RING = list((ROOT / "lib_mixdiff" / "host").glob("*.py"))
+TRAIN = list((ROOT / "lib_mixdiff" / "train").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", CORE, ids=lambda p: p.name)
 def test_the_core_knows_no_host(path):
     assert not roots(path) & (HOST | {"minihost", "bench"})
-    assert not {n for n in imported(path) if n.startswith("lib_mixdiff.host")}
+    assert not {n for n in imported(path) if n.startswith(("lib_mixdiff.host", "lib_mixdiff.train"))}
     assert roots(path) <= {"lib_mixdiff", "torch", "numpy", "PIL", "safetensors", "__future__"} | sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", RING, ids=lambda p: p.name)
 def test_the_host_ring_knows_no_page(path):
     assert not roots(path) & {"gradio", "minihost", "bench", "scripts"}
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=lambda p: p.name)
+def test_the_trainer_is_a_program_of_its_own(path):
+    libraries = {"torch", "numpy", "PIL", "safetensors", "accelerate", "transformers", "yaml", "ldm"}
+    assert roots(path) <= {"lib_mixdiff", "__future__"} | libraries | sys.stdlib_module_names
+    assert not {n for n in imported(path) if n.startswith("lib_mixdiff.host")}
+
+
+def test_nothing_of_the_extension_needs_the_trainer():
+    for path in [*RING, ROOT / "scripts" / "mixdiff.py"]:
+        assert not {n for n in imported(path) if n.startswith("lib_mixdiff.train")}, path
 
 
 def test_the_script_is_short_and_knows_only_the_host_ring():

@@ -121,14 +121,15 @@ def test_a_bias_that_a_lora_of_the_last_job_has_left_is_not_asked_for(networks):
     one, other = networks
     query = next(each for each in one.modules() if isinstance(each, torch.nn.Linear) and each.bias is None)
     plain = called(one)
-    query.network_bias_backup, query.bias = None, torch.nn.Parameter(torch.ones(query.out_features), requires_grad=False)
+    query.network_current_names, query.network_bias_backup = ("style",), None
+    query.bias = torch.nn.Parameter(torch.ones(query.out_features), requires_grad=False)
     try:
         with WeightSet(one, other.state_dict()).active():
             assert torch.equal(called(one), called(other))
         assert query.bias is not None
     finally:
         query.bias = None
-        del query.network_bias_backup
+        del query.network_bias_backup, query.network_current_names
     assert torch.equal(called(one), plain)
 
 

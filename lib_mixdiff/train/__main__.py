@@ -1,0 +1,246 @@
+"""`python -m lib_mixdiff.train config.yaml`: trains an expert. Given again, it goes on where it stopped. docs/training.md.
+
+Several processes and machines share each batch: `accelerate launch -m lib_mixdiff.train config.yaml`. The order of the pictures, and the
+noise, timestep and dropped text of each, depend on (seed, global sample index) alone: a resumed run is the same run, and so is one on more
+processes.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
+from PIL import Image
+
+from lib_mixdiff.train import snapshot
+from lib_mixdiff.train.atomic import replacing, sweep, write_text
+from lib_mixdiff.train.checkpoint import Checkpoint
+from lib_mixdiff.train.config import Config, read
+from lib_mixdiff.train.data import Data, Order
+from lib_mixdiff.train.faults import TrainError
+from lib_mixdiff.train.unet import UnetTarget
+
+TARGETS = {"unet": UnetTarget}
+INTERVALS = 10  # of validation
+PATIENCE = 5  # steps in a row without a finite gradient
+PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def train(config: Config) -> None:
+    began = time.time()
+    if config.precision == "float16" and not torch.cuda.is_available():
+        raise TrainError("precision: float16 needs a graphics card; use bfloat16 or float32.")
+    # A long encoding by the first process must not look like a hang to the others.
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
+    accelerator = Accelerator(mixed_precision=PRECISION[config.precision], kwargs_handlers=[patient])
+    first, device = accelerator.is_main_process, accelerator.device
+    say = (lambda text: print(text, flush=True)) if first else (lambda text: None)
+    out = Path(config.out)
+    file = {kind: out / f"{config.name}.{kind}" for kind in ("safetensors", "snapshot", "log.jsonl")}
+
+    # The arithmetic: a step learns from `batch` samples of each process, `accumulate` times.
+    processes, rank = accelerator.num_processes, accelerator.process_index
+    whole = config.batch * config.accumulate * processes
+    shares = [mine(config, r, processes, turn) for r in range(processes) for turn in range(config.accumulate)]
+    assert sorted(place for share in shares for place in share) == list(range(whole))
+
+    # What is trained, and on what: encoded by the first process, read by all.
+    source = Checkpoint(Path(config.checkpoint))
+    target = TARGETS[config.target](config, source)
+    if first:
+        sweep(out, f"{config.name}.")
+    with accelerator.main_process_first():
+        data = Data(config, source, target.texts, target.part, device, say)
+    order = Order(data.buckets(), whole, config.seed)
+    facts = {"batch of all processes": whole, "checkpoint": source.sha256(), "data": data.digest()}
+
+    model = accelerator.prepare(target)
+    learned = {name: weight for name, weight in target.named_parameters() if weight.requires_grad}
+    weights = list(learned.values())
+    optimizer = accelerator.prepare(torch.optim.AdamW(weights, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay))
+    average = [weight.detach().clone() for weight in weights]  # EMA
+
+    # Where it stopped.
+    done = 0
+    if state := snapshot.read(file["snapshot"], config, facts):
+        with torch.no_grad():
+            for name, weight, mean in zip(learned, weights, average):
+                weight.copy_(state["weights"][name])
+                mean.copy_(state["average"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        if accelerator.scaler is not None and state["scaler"]:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        done = state["step"]
+        del state
+        say(f"going on after step {done}")
+    log = [line for line in lines(file["log.jsonl"]) if line["step"] <= done] if done else []
+    if first:
+        write_text(file["log.jsonl"], "".join(json.dumps(line) + "\n" for line in log))
+
+    @contextlib.contextmanager
+    def averaged() -> Iterator[None]:
+        """Inside, the weights are the EMA's."""
+        live = [weight.detach().clone() for weight in weights]
+        with torch.no_grad():
+            torch._foreach_copy_(weights, average)
+            yield
+            torch._foreach_copy_(weights, live)
+
+    def report(**found: object) -> None:
+        with file["log.jsonl"].open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": done, **found}).replace("NaN", "null") + "\n")
+
+    def save(usable: bool) -> None:
+        """The EMA as a checkpoint, then the snapshot: one of the last step says that all is there."""
+        if not first:
+            return
+        if usable:
+            with averaged():
+                target.write(file["safetensors"], {"steps": done, "seed": config.seed, "source": source.path.name,
+                                                   "sha256": facts["checkpoint"]})
+        snapshot.write(file["snapshot"], {
+            "config": config.to_dict(), "facts": facts, "step": done, "average": dict(zip(learned, average)),
+            "weights": {name: weight.detach() for name, weight in learned.items()}, "optimizer": optimizer.state_dict(),
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
+
+    def validate() -> None:
+        """The EMA's loss on held-out pictures, by noise."""
+        if not first or not data.checks:
+            return
+        with averaged(), accelerator.autocast():
+            losses = [float(np.mean([float(loss) for some in data.check(k, INTERVALS, config.batch) for loss in target(some.to(device))]))
+                      for k in range(INTERVALS)]
+        report(validation=losses, timesteps=target.part.intervals(INTERVALS))
+        say(f"step {done}: validation {np.mean(losses):.4f}; by noise, rising: {' '.join(f'{loss:.4f}' for loss in losses)}")
+
+    def draw() -> None:
+        """The EMA's pictures of the prompts, side by side."""
+        if not first or not config.prompts:
+            return
+        cells = tuple(px // source.cell for px in reversed(config.sample_size)) if config.sample_size else data.common_size()
+        with averaged(), accelerator.autocast():
+            drawn = target.draw(config.prompts, cells).numpy()
+        across = math.ceil(len(drawn) ** 0.5)
+        rows = [np.concatenate([*drawn[i:i + across], *[np.zeros_like(drawn[0])] * (i + across - len(drawn))], 1)
+                for i in range(0, len(drawn), across)]
+        with replacing(out / f"{config.name}.{done:06d}.png") as part:
+            Image.fromarray(np.concatenate(rows)).save(part, "PNG")
+
+    if not done:
+        validate()
+        draw()
+    deadline = began + 60 * config.minutes if config.minutes else math.inf
+    losses, since, steps_since, bad = [], time.time(), 0, 0
+    with stopping() as stopped:
+        while done < config.steps:
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr * min(1.0, (done + 1) / (config.warmup + 1), (config.steps - done) / (config.decay + 1))
+            numbers, total = order.batch(done), torch.zeros((), device=device)
+            for turn in range(config.accumulate):
+                places = mine(config, rank, processes, turn)
+                batch = data.batch([done * whole + i for i in places], [numbers[i] for i in places]).to(device)
+                with accelerator.no_sync(model) if turn + 1 < config.accumulate else contextlib.nullcontext(), accelerator.autocast():
+                    loss = model(batch).mean() / config.accumulate
+                    accelerator.backward(loss)
+                total += loss.detach()
+            norm = accelerator.clip_grad_norm_(weights, config.clip_norm or math.inf)
+            finite = bool(norm.isfinite())
+            if finite or accelerator.scaler is not None:  # a scaler finds the scale by trying too large ones
+                optimizer.step()
+            optimizer.zero_grad()
+            done, steps_since, bad = done + 1, steps_since + 1, 0 if finite else bad + 1
+            if finite:
+                losses.append(total)
+                keep = min(config.ema, (1 + done) / (10 + done))
+                with torch.no_grad():
+                    torch._foreach_mul_(average, keep)
+                    torch._foreach_add_(average, weights, alpha=1 - keep)
+            else:
+                say(f"step {done}: the gradient is not finite; this batch is left out")
+                if bad > PATIENCE and accelerator.scaler is None:
+                    raise TrainError(f"the gradient was not finite in {bad} steps in a row; use a lower lr or precision: float32. "
+                                     f"{file['snapshot']} has the last good state, if it was saved before.")
+
+            # All processes stop together: the signal may have reached only one of them.
+            stop = accelerator.reduce(torch.tensor([len(stopped) + (first and time.time() > deadline)], dtype=torch.float32, device=device))
+            last = done >= config.steps or bool(stop.item() > 0)
+            if done % config.log_every == 0 or last:
+                mean = accelerator.reduce(torch.stack(losses or [total]).mean(), "mean").item()
+                took, losses, steps_since = (time.time() - since) / steps_since, [], 0
+                if first:
+                    rate = optimizer.param_groups[0]["lr"]
+                    report(loss=mean, lr=rate, seconds_per_step=round(took, 4), time=round(time.time(), 1))
+                    left = timedelta(seconds=round(took * (config.steps - done)))
+                    say(f"step {done} of {config.steps}: loss {mean:.4f}, lr {rate:.2g}, {took:.2f} s a step, {left} left")
+                since = time.time()
+            if done % config.validate_every == 0 or done >= config.steps:
+                validate()
+            if done % config.sample_every == 0 or done >= config.steps:
+                draw()
+            if done % config.save_every == 0 or last:
+                save(usable=not stopped or done >= config.steps)
+            if last:
+                break
+    accelerator.wait_for_everyone()
+    if done < config.steps:
+        say(f"stopped after step {done}; the same command goes on from {file['snapshot']}")
+    else:
+        if not file["safetensors"].exists():
+            save(usable=True)
+        say(f"{file['safetensors']} is trained. Put it among the WebUI's checkpoints; the plan that uses it:\n{json.dumps(target.plan())}")
+
+
+def mine(config: Config, rank: int, processes: int, turn: int) -> range:
+    """Places in the batch of all processes that this one has in a turn of accumulation."""
+    start = (turn * processes + rank) * config.batch
+    return range(start, start + config.batch)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[list[int]]:
+    """Inside, Ctrl+C and SIGTERM end nothing, but are in this list."""
+    caught: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: caught.append(number)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def lines(path: Path) -> list[dict]:
+    """The log's; a killed process may have left half a line."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m lib_mixdiff.train", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    config = parser.parse_args(arguments).config
+    try:
+        train(read(config))
+    except TrainError as error:
+        sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)
+    except KeyboardInterrupt:
+        sys.exit("stopped before the first step; what is encoded is kept, and the same command goes on.")
+
+
+if __name__ == "__main__":
+    main()
