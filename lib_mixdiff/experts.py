@@ -35,6 +35,11 @@ def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:
         yield [], Pair(model, model)
 
 
+def possible(model: Model) -> set[Pair]:
+    """All that `at` may answer."""
+    return {pair for _, pair in pairs(model)} | (set() if isinstance(model, str) else {Pair()})
+
+
 def changes(model: Model) -> bool:
     """Whether it depends on the moment."""
     return isinstance(model, Experts)

@@ -17,6 +17,7 @@ from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.models import Afa, Experts, Model
 from lib_mixdiff.weights import OtherNetwork, WeightSet, own_name
 
+CHECKPOINTS, NOT_TOGETHER = "other checkpoints", "{} do not go together with {{value}}"
 UNUSED = "logit_scale"      # of SD2's and SDXL's text encoders: files leave it out
 
 
@@ -24,17 +25,23 @@ def refuse_model(model: Model, p: Job) -> None:
     """PlanError where a plan's `model` cannot be had in this job; reads no file."""
     if model is None:
         return
-    for found, what, remedy in (
+    with inside("model"):
+        if any(getattr(shared.cmd_opts, name, False) for name in ("lowvram", "medvram", "medvram_sdxl")):
+            raise PlanError("", "--medvram or --lowvram", "start the WebUI without it, or leave the model out",
+                            NOT_TOGETHER.format(CHECKPOINTS))
+        refuse_other_networks(CHECKPOINTS, "leave the model out", p)
+        _refuse_unknown(model)
+
+
+def refuse_other_networks(what: str, otherwise: str, p: Job) -> None:
+    """PlanError where the network at work is not, or not to the end, the loaded checkpoint's as it is."""
+    for found, network, remedy in (
             (getattr(p, "refiner_checkpoint", None) not in (None, "", "None", "none"), "the refiner", "switch it off"),
-            (any(getattr(shared.cmd_opts, name, False) for name in ("lowvram", "medvram", "medvram_sdxl")), "--medvram or --lowvram",
-             "start the WebUI without it"),
             (getattr(sys.modules.get("modules.sd_unet"), "current_unet", None), "another U-Net than the checkpoint's",
              "choose None as SD Unet in the settings"),
             (getattr(devices, "fp8", False), "FP8 weights", "switch them off in the settings")):
         if found:
-            raise PlanError("model", what, f"{remedy}, or leave the model out", "other checkpoints do not go together with {value}")
-    with inside("model"):
-        _refuse_unknown(model)
+            raise PlanError("", network, f"{remedy}, or {otherwise}", NOT_TOGETHER.format(what))
 
 
 def _refuse_unknown(model: Model) -> None:
