@@ -52,7 +52,7 @@ def write(file: Path, path: Path, kind: str, seed: int, strength: float = 0.15) 
         return size * torch.randn(shape, generator=g)
     for layer, weight in layers(path).items():
         wide, into, *kernel = (*weight.shape, 1)[:max(2, weight.ndim)]
-        size, ones = strength * float(weight.std()), [1] * len(kernel)
+        size, ones = strength * float(weight.square().mean().sqrt()), [1] * len(kernel)
         new: dict[str, torch.Tensor] = {}
         if weight.ndim == 1:
             if kind == "norm" and layer.startswith(UNET[1]):
