@@ -2,8 +2,9 @@
 
 First with a network that returns its input, so that all the time is ours: milliseconds a call. Then with a U-Net of Stable
 Diffusion 1.5's layer sizes and random weights at 512x512: seconds of a step over the seconds of the same calls made bare, in
-turns, the median of the pairs; and the time of a switch to another weight set and back. Set OMP_NUM_THREADS, and run it beside
-nothing else.
+turns, the median of the pairs; the time of a switch to another weight set and back; and a step whose regions have a LoRA each, of
+rank 32 on all layers of attention and feed-forward, over the same step without. Set OMP_NUM_THREADS, and run it beside nothing else.
+`--lora`: that alone.
 
 `--sdxl`: SDXL's layer sizes instead, 10 GB of weights. Its network is not in the package of the embedded host: run it with the Python of a
 WebUI, whose repositories/generative-models is on PYTHONPATH.
@@ -11,9 +12,10 @@ WebUI, whose repositories/generative-models is on PYTHONPATH.
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -22,7 +24,8 @@ import torch
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
-from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
+from lib_mixdiff.lora import Deltas, LowRank
+from lib_mixdiff.mosaic import Member, Model, Mosaic, Part, Told
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
 from lib_mixdiff.tiles import Grid
@@ -37,15 +40,16 @@ SDXL = {"adm_in_channels": 2816, "num_classes": "sequential", "use_checkpoint": 
         "spatial_transformer_attn_type": "softmax"}
 QUADRANTS = [{"box": [x, y, x + 0.5, y + 0.5], "prompt": "its own"} for y in (0, 0.5) for x in (0, 0.5)]
 TOKENS, WIDTH = 77, 768
+RANK = 32
 
 
-def mosaic(cells: int) -> Mosaic:
-    """Four quadrants with a prompt and a negative prompt each, on a square canvas, as a job with one cond asks for them."""
+def mosaic(cells: int, regions: Sequence[dict] = QUADRANTS, models: Sequence[Model | None] = 4 * (None,)) -> Mosaic:
+    """Regions, four quadrants, with a prompt and a negative prompt each, on a square canvas, as a job with one cond asks for them."""
     def text() -> Tensor:
         return torch.randn(1, TOKENS, WIDTH)
-    plan, canvas = Plan.from_dict({"regions": QUADRANTS}), Canvas(cells, cells)
+    plan, canvas = Plan.from_dict({"regions": regions}), Canvas(cells, cells)
     members = placed(located(plan, canvas, lambda image: None), plan, canvas, 7.0)
-    return Mosaic(told(members, [*(Told((Part(1.0, text()),), text()) for _ in QUADRANTS), Told()]), [[1.0]])
+    return Mosaic(told(members, [*(Told((Part(1.0, text()),), text(), model=model) for model in models), Told()]), [[1.0]])
 
 
 def tiles(cells: int, width: int = 0) -> Mosaic:
@@ -55,6 +59,13 @@ def tiles(cells: int, width: int = 0) -> Mosaic:
     whole = Member(Box(0, 0, cells, cells), torch.ones(cells, cells))
     members = [replace(m, sizes=(-width, torch.randn(1, width))) if width else m for m in grid.cut(whole)]
     return Mosaic(members, [[1.0]], grid.largest)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """Of this process alone, where others share the cores."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -85,6 +96,25 @@ def real(calls: int) -> None:
         compared(f"SD1.5's sizes, 512x512, {what}", regions, lambda x, sigma, text, image: unet(x, sigma, text), torch.randn(2, 4, 64, 64),
                  text, calls)
     switching(unet, lambda: unet(torch.randn(2, 4, 64, 64), torch.full((2,), 500.0), text), calls)
+    loras(unet, text, calls)
+
+
+def loras(unet: torch.nn.Module, text: Tensor, calls: int) -> None:
+    """CPU seconds of a step with a LoRA for each region over those of the same step without, in turns."""
+    layers = [layer for name, layer in unet.named_modules() if re.search(r"\.(to_[qkv]|to_out\.0|proj|net\.2|proj_in|proj_out)$", name)]
+
+    def lora() -> Deltas:
+        return Deltas([(layer, LowRank(torch.randn(RANK, *layer.weight.shape[1:]), 0.001 * torch.randn(len(layer.weight), RANK)))
+                       for layer in layers])       # type: ignore
+    for what, regions in (("one region", [{"prompt": "its own"}]), ("four quadrants", QUADRANTS)):
+        both = [mosaic(64, regions, [make() for _ in regions]) for make in (lambda: None, lora)]
+        x, ratios = torch.randn(2, 4, 64, 64), []
+        for _ in range(calls + 1):
+            without, under = (cpu_seconds(lambda: step(m, lambda x, sigma, text, image: unet(x, sigma, text), x, text)) for m in both)  # noqa: B023
+            ratios.append(under / without)
+        del ratios[0]       # the first of all warms up
+        print(f"\nSD1.5's sizes, 512x512, {what}, a LoRA of rank {RANK} for each on {len(layers)} layers: {statistics.median(ratios):.4f} "
+              f"of the step without ({min(ratios):.4f} to {max(ratios):.4f}, {calls} pairs)", flush=True)
 
 
 def experts(calls: int) -> None:
@@ -148,11 +178,15 @@ def compared(what: str, mosaic: Mosaic, network: Callable, x: Tensor, text: Any,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=7, help="pairs with the real sizes; the other table has 100 times as many")
+    parser.add_argument("--lora", action="store_true", help="the steps with a LoRA only")
     parser.add_argument("--sdxl", action="store_true", help="SDXL's sizes only")
     chosen = parser.parse_args()
     torch.manual_seed(0)
     if chosen.sdxl:
         sdxl(chosen.calls)
+    elif chosen.lora:
+        from ldm.modules.diffusionmodules.openaimodel import UNetModel
+        loras(UNetModel(**SD15).eval(), torch.randn(2, TOKENS, WIDTH), chosen.calls)
     else:
         identity(100 * chosen.calls)
         experts(chosen.calls)

@@ -47,3 +47,7 @@ def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:
     elif isinstance(model, str):
         yield [], Pair(model, model)
 
+
+def possible(model: Model) -> set[Pair]:
+    """All that `at` may answer."""
+    return {pair for _, pair in pairs(model)} | (set() if isinstance(model, str) else {Pair()})

@@ -31,15 +31,20 @@ def refuse_model(model: Model, p: Job) -> None:
     """PlanError where a plan's `model` cannot be had in this job; reads no file."""
     if model is None:
         return
-    for found, what, remedy in (
+    with inside("model"):
+        refuse_other_networks("other checkpoints", "leave the model out", p)
+        _refuse_unknown(model)
+
+
+def refuse_other_networks(what: str, otherwise: str, p: Job) -> None:
+    """PlanError where the network at work is not, or not to the end, the loaded checkpoint's as it is."""
+    for found, network, remedy in (
             (getattr(p, "refiner_checkpoint", None) not in (None, "", "None", "none"), "the refiner", "switch it off"),
             (getattr(sys.modules.get("modules.sd_unet"), "current_unet", None), "another U-Net than the checkpoint's",
              "choose None as SD Unet in the settings"),
             (getattr(devices, "fp8", False), "FP8 weights", "switch them off in the settings")):
         if found:
-            raise PlanError("model", what, f"{remedy}, or leave the model out", "other checkpoints do not go together with {value}")
-    with inside("model"):
-        _refuse_unknown(model)
+            raise PlanError("", network, f"{remedy}, or {otherwise}", f"{what} do not go together with {{value}}")
 
 
 def _refuse_unknown(model: Model) -> None:
@@ -130,7 +135,8 @@ class Checkpoints:
 
 
 def forget(p: Job) -> None:
-    """Frees what the job's checkpoints hold, whoever still holds the job."""
+    """Frees what the job's checkpoints and LoRAs hold, whoever still holds the job."""
+    vars(p).pop("_mixdiff_loras", None)
     if (found := vars(p).pop("_mixdiff_checkpoints", None)) is not None:
         for weights in found.kept.values():
             weights.close()

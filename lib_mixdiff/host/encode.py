@@ -9,9 +9,9 @@ from modules import devices, prompt_parser, sd_hijack, shared
 
 from lib_mixdiff.conds import Cond, rows_of, take, tokens
 from lib_mixdiff.host.job import evaluations
+from lib_mixdiff.host.prompts import spoken, without_comments
 from lib_mixdiff.host.protocols import Denoiser, Job
-from lib_mixdiff.mosaic import Part
-from lib_mixdiff.weights import WeightSet
+from lib_mixdiff.mosaic import Model, Part
 
 Entries = tuple[int, ...]                   # which entry of each prompt's schedule holds at a step
 
@@ -20,9 +20,9 @@ class Texts:
     """What one text encoder makes of a pass's prompts, with their prompt editing: what each says at a step."""
 
     def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None],
-                 encoder: WeightSet | None = None) -> None:
-        """Prompts of regions; None is the job's own. Encoder None: the loaded one, which has made the job's own rows already. SDXL's
-        sizes are those of the whole pass."""
+                 encoder: Model | None = None) -> None:
+        """Prompts of regions; None is the job's own, or not asked for. Encoder None: the loaded one as it is, which has made the job's own
+        rows already. SDXL's sizes are those of the whole pass."""
         job: tuple[list[str], list[str]] = ([], [])
         if encoder is not None:
             job = (p.hr_prompts, p.hr_negative_prompts) if getattr(p, "is_hr_pass", False) else (p.prompts, p.negative_prompts)
@@ -83,8 +83,8 @@ def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) ->
     if getattr(p, "is_hr_pass", False):
         hires_steps = evaluations(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
         width, height = p.hr_upscale_to_x, p.hr_upscale_to_y
-    given = prompt_parser.SdConditioning([_without_comments(t) for t in texts if t is not None], is_negative_prompt=negative,
-                                         width=width, height=height)
+    read = without_comments if negative else spoken
+    given = prompt_parser.SdConditioning([read(t) for t in texts if t is not None], is_negative_prompt=negative, width=width, height=height)
     if not given:
         return [None] * len(texts)
     with devices.autocast(), _noting(p):
@@ -107,10 +107,3 @@ def _noting(p: Job) -> Iterator[None]:
             known = p.extra_generation_params.get(name) or ""
             new = [each for each in dict.fromkeys(value.split(", ")) if each not in known.split(", ")]
             p.extra_generation_params[name] = ", ".join([known, *new] if known else new)
-
-
-def _without_comments(text: str) -> str:
-    """As the host strips them from the job's own prompts (modules/processing_scripts/comments.py)."""
-    if not getattr(shared.opts, "enable_prompt_comments", False):
-        return text
-    return "\n".join(line.split("#")[0] for line in text.split("\n") if not line.startswith("#"))

@@ -13,6 +13,8 @@ from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
+from lib_mixdiff.host.lora import calls_in
+from lib_mixdiff.host.prompts import spoken
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.host.schedule import readout
 from lib_mixdiff.host.tiling import grid_of
@@ -94,6 +96,12 @@ def _canvas(width: int, height: int) -> Canvas:
     return Canvas(height, width)
 
 
+def _model(region: Region, plan: Plan, job: SimpleNamespace) -> Any:
+    """What tells one from another, None for the loaded one."""
+    model, calls = region.model or plan.model, calls_in(region.prompt, cast(Job, job))
+    return (model, calls) if calls else model
+
+
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, scheduler: str, prompt: str, steps: int,
           whole: int) -> dict[str, Any]:
     """Of `whole` steps the last ones are made."""
@@ -104,8 +112,8 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, s
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
     regions, grid = active_regions(plan), grid_of(plan)
     if regions or grid:
-        each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(r.prompt)),
-                     None if r.negative_prompt is None else TEXT, model=cast(Any, r.model or plan.model)) for r in [*regions, Region()]]
+        each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
+                     None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
         members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
         if grid is not None:        # of a shifted one, that of the first step
             members = grid.tiles(members)

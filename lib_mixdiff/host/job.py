@@ -1,18 +1,18 @@
 """What is refused by name, because it is not built yet or cannot work."""
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from modules import prompt_parser, sd_models, sd_samplers, shared
 
 from lib_mixdiff.errors import NOT_YET, PlanError, inside
 from lib_mixdiff.host.checkpoints import refuse_model
+from lib_mixdiff.host.lora import calls_in
+from lib_mixdiff.host.prompts import NETWORK, spoken
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import active_regions
 
-NETWORK = re.compile(r"<\w+:[^>]+>")        # as modules/extra_networks.py finds them
 CUTTING = ("SD upscale", "Outpainting mk2", "Poor man's outpainting")      # scripts that make several jobs of one picture
 
 
@@ -49,12 +49,13 @@ def _refuse(plan: Plan, p: Job) -> None:
             refuse_model(region.model, p)
         if region.control_units is not None:
             raise PlanError(f"{field}.control_units", region.control_units, "leave the key out of the region", NOT_YET)
-        for key, text in (("prompt", region.prompt), ("negative_prompt", region.negative_prompt)):
-            if text is not None and (found := NETWORK.search(text)):
-                raise PlanError(f"{field}.{key}", found.group(), "put it into the job's own prompt, where it acts on the whole picture",
-                                "{value} would have to act in one region only, which is not built yet")
+        with inside("regions"), inside(index), inside("prompt"):
+            calls_in(region.prompt, p)
+        if found := NETWORK.search(region.negative_prompt or ""):
+            raise PlanError(f"{field}.negative_prompt", found.group(), "put it into the region's prompt, whence it acts on both",
+                            "{value} would be read as words in a negative prompt")
         if region.prompt is not None:
-            refuse_weightless(f"{field}.prompt", region.prompt, and_weights(region.prompt))
+            refuse_weightless(f"{field}.prompt", region.prompt, and_weights(spoken(region.prompt)))
 
 
 def refuse_weightless(field: str, prompt: str | list[str], weights: list[float]) -> None:

@@ -1,23 +1,38 @@
-"""How long prompts are, in tokens, as the host's own counter says (modules/ui.py, update_token_counter)."""
+"""Prompts as they are told to the text encoder, and how long they are."""
 from __future__ import annotations
 
-from modules import prompt_parser, sd_hijack
+import re
+
+from modules import prompt_parser, sd_hijack, shared
 
 from lib_mixdiff.plan import Plan
 
 FIELDS = ("prompt", "negative_prompt")
+NETWORK = re.compile(r"<(\w+):([^>]+)>")        # calls an extra network, as modules/extra_networks.py finds them
+
+
+def spoken(prompt: str) -> str:
+    """Without comments and what calls extra networks."""
+    return NETWORK.sub("", without_comments(prompt))
+
+
+def without_comments(text: str) -> str:
+    """As the host strips them from the job's own prompts (modules/processing_scripts/comments.py)."""
+    if not getattr(shared.opts, "enable_prompt_comments", False):
+        return text
+    return "\n".join(line.split("#")[0] for line in text.split("\n") if not line.startswith("#"))
 
 
 def lengths(plan: Plan, steps: int) -> list[dict[str, list | None]]:
-    """For each region of the plan and each of its own prompts [tokens, how many fit into its chunks] of the longest part and step;
-    None where it has none. Two "-" while no checkpoint is loaded."""
+    """For each region of the plan and each of its own prompts [tokens, how many fit into its chunks] of the longest part and step, as the
+    host's own counter says (modules/ui.py, update_token_counter); None where it has none. Two "-" while no checkpoint is loaded."""
     return [{name: None if (text := getattr(region, name)) is None else length(text, steps, name == FIELDS[0]) for name in FIELDS}
             for region in plan.regions]
 
 
 def length(text: str, steps: int, positive: bool) -> list:
     try:
-        parts = list(prompt_parser.get_multicond_prompt_list([text])[1]) if positive else [text]
+        parts = list(prompt_parser.get_multicond_prompt_list([spoken(text)])[1]) if positive else [without_comments(text)]
         schedules = prompt_parser.get_learned_conditioning_prompt_schedules(parts, steps)
         texts = {at for schedule in schedules for _, at in schedule}        # [a|b] is two, however many steps
     except Exception:           # what is half typed may not be parsed yet

@@ -10,13 +10,14 @@ from torch import Tensor
 from lib_mixdiff.boxes import CELL_PX, Box, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError, inside
-from lib_mixdiff.experts import Pair, at, pairs
+from lib_mixdiff.experts import Pair, at, possible
 from lib_mixdiff.host.checkpoints import Checkpoints
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.encode import Texts
 from lib_mixdiff.host.guiding import Guiding, pulls_of
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
+from lib_mixdiff.host.lora import Calls, Loras, calls_in
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
@@ -25,6 +26,7 @@ from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.models import Experts, Model
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
+from lib_mixdiff.mosaic import Model as Network
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
@@ -48,7 +50,8 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.checkpoints, self.models = Checkpoints.of(p), models_of(plan, p)
+        self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
+        self.calls = self.calls_of_regions()
         self.ranged = any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
@@ -84,12 +87,30 @@ class Sampling:
         whole = Box(0, 0, self.canvas.height, self.canvas.width)
         return member if member.crop == whole else replace(member, sizes=sizes_of(member.crop, member.frame or whole))
 
+    def calls_of_regions(self) -> list[Calls]:
+        """Of LoRAs, by region, and none of the base; their files are read and tried."""
+        several: list[Calls] = []
+        for index, region in enumerate(self.regions):
+            with inside("regions"), inside(self.plan.regions.index(region)), inside("prompt"):
+                several.append(calls_in(region.prompt, self.p))
+                for pair in possible(self.models[index]):
+                    self.loras.unet(several[-1], self.checkpoints.unet(pair.unet))
+                    self.loras.text(several[-1], self.checkpoints.text(pair.text))
+        self.loras.note(several)
+        return [*several, ()]
+
+    def encoder(self, index: int, pair: Pair) -> Network | None:
+        return self.loras.text(self.calls[index], self.checkpoints.text(pair.text))
+
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
         self.checkpoint = shared.sd_model.sd_checkpoint_info
-        encoders = {pair.text for model in self.models for _, pair in pairs(model)} | {None}
-        self.texts = {name: Texts(self.p, [r.prompt for r in self.regions], [r.negative_prompt for r in self.regions],
-                                  self.checkpoints.text(name)) for name in encoders}
+        asked: dict[Network | None, set[int]] = {None: set()}       # who uses which text encoder at some time
+        for index, model in enumerate(self.models):
+            for pair in possible(model):
+                asked.setdefault(self.encoder(index, pair), set()).add(index)
+        self.texts = {encoder: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
+                                               for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
 
     def step(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
@@ -121,10 +142,12 @@ class Sampling:
 
     def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
         """Of the regions, and last of the base."""
-        said = {name: texts.at(denoiser.step, denoiser) for name, texts in self.texts.items()}
-        rows = {name: texts.rows(denoiser.step, denoiser) for name, texts in self.texts.items()}
-        return [Told(*(said[pair.text][index] if index < len(self.regions) else (None, None)), rows[pair.text],
-                     self.checkpoints.unet(pair.unet)) for index, pair in enumerate(working)]
+        said = {encoder: texts.at(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
+        rows = {encoder: texts.rows(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
+        encoders = [self.encoder(index, pair) for index, pair in enumerate(working)]
+        return [Told(*(said[encoder][index] if index < len(self.regions) else (None, None)), rows[encoder],
+                     self.loras.unet(self.calls[index], self.checkpoints.unet(pair.unet)))
+                for index, (pair, encoder) in enumerate(zip(working, encoders))]
 
 
 def models_of(plan: Plan, p: Job) -> list[Model]:
