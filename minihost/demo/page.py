@@ -171,7 +171,9 @@ def _readable(plan: dict) -> str:
     def line(item: dict) -> str:
         return json.dumps({k: f"(base64 of a PNG, {len(v)} characters)" if k == "image" else v for k, v in item.items()})
 
-    def lines(value: dict | list) -> str:
-        return line(value) if isinstance(value, dict) else "[\n    " + ",\n    ".join(map(line, value)) + "]"
+    def lines(value: dict | list | str) -> str:
+        if isinstance(value, dict):
+            return line(value)
+        return json.dumps(value) if isinstance(value, str) else "[\n    " + ",\n    ".join(map(line, value)) + "]"
 
     return "{" + ",\n ".join(f"{json.dumps(key)}: {lines(value)}" for key, value in plan.items()) + "}"

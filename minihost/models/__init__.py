@@ -70,3 +70,14 @@ def keep(work: Path, name: str, parameterization: str) -> None:
     save_file({key: value.half().contiguous() for key, value in trained["unet"].items()}, UNETS / f"{name}.safetensors", metadata={
         "parameterization": parameterization, "scale_factor": repr(trained["scale_factor"]), "steps": str(trained["done"])})
     shutil.copytree(work / "clip-shapes", TOKENIZER, dirs_exist_ok=True)
+
+
+def keep_unet(checkpoint: Path) -> None:
+    """Takes the U-Net of a checkpoint that `lib_mixdiff.train` made of one of ours, under its name."""
+    params = yaml.safe_load(checkpoint.with_suffix(".yaml").read_text(encoding="utf-8"))["model"]["params"]
+    with safe_open(checkpoint, "pt") as opened:
+        about = opened.metadata()
+    prefix = "model.diffusion_model."
+    unet = {key[len(prefix):]: value.half().contiguous() for key, value in load_file(checkpoint).items() if key.startswith(prefix)}
+    save_file(unet, UNETS / checkpoint.name, metadata={
+        "parameterization": params["parameterization"], "scale_factor": repr(params["scale_factor"]), "trained": about["mixdiff"]})
