@@ -28,6 +28,7 @@ from lib_mixdiff.lora import Deltas, LowRank
 from lib_mixdiff.mosaic import Member, Model, Mosaic, Part, Told
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
+from lib_mixdiff.residency import Transfers
 from lib_mixdiff.tiles import Grid
 from lib_mixdiff.weights import WeightSet
 
@@ -141,8 +142,9 @@ def experts(calls: int) -> None:
 
 
 def switching(unet: torch.nn.Module, call: Callable, calls: int) -> None:
-    """To another weight set and back."""
+    """To another weight set and back, once it is placed."""
     weights = WeightSet(unet, unet.state_dict())
+    placing = seconds(lambda: weights.place(Transfers()))
 
     def switch() -> None:
         with weights.active():
@@ -150,7 +152,8 @@ def switching(unet: torch.nn.Module, call: Callable, calls: int) -> None:
     times = [seconds(switch) for _ in range(20 * calls)]
     bare = statistics.median(seconds(call) for _ in range(calls))
     print(f"\nSD1.5's sizes, switching {len(list(unet.parameters()))} parameters and back: {1000 * statistics.median(times):.2f} ms "
-          f"({1000 * min(times):.2f} to {1000 * max(times):.2f}), {statistics.median(times) / bare:.4%} of one call at 512x512", flush=True)
+          f"({1000 * min(times):.2f} to {1000 * max(times):.2f}), {statistics.median(times) / bare:.4%} of one call at 512x512; "
+          f"placing it {placing:.1f} s", flush=True)
 
 
 def sdxl(calls: int) -> None:

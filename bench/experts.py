@@ -3,7 +3,8 @@
 A generalist learns the 64x64 pictures from nothing for a while (--generalist 0: it is `shapes`, which has learned all that it can).
 Then one model goes on for T steps; two take a half of the noise and T/2 steps each; three the lowest quarter, the highest, and what lies
 between, with T/3 each. Three seeds. The loss is of the average weights, on pictures that none of them learned from, the same noise for
-all; these models predict v, so their own loss is the one weighted as v. It goes on where it stopped.
+all; these models predict v, so their own loss is the one weighted as v. Last, what they draw: objects that have their colour and shape in
+their quadrant, a region each (as `bench.placement`), 20 steps Euler, guidance 5. It goes on where it stopped.
 """
 from __future__ import annotations
 
@@ -11,12 +12,15 @@ import argparse
 import contextlib
 import json
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 
+from bench import placement
+from bench.detector import detect
 from lib_mixdiff.train.__main__ import main as train
 from lib_mixdiff.train.atomic import write_text
 from lib_mixdiff.train.checkpoint import Checkpoint
@@ -25,7 +29,8 @@ from lib_mixdiff.train.data import Data
 from lib_mixdiff.train.noise import Part, part, uniform_area
 from lib_mixdiff.train.unet import UnetTarget
 from minihost import models
-from minihost.shapes import folder, parts
+from minihost.client import served
+from minihost.shapes import folder, parts, world
 
 INTERVALS = 10
 STACKS: dict[str, list[dict]] = {
@@ -88,12 +93,29 @@ def losses(stack: list[tuple[Part, Path]], home: Path, source: Path) -> np.ndarr
     return np.array(found)
 
 
+def in_place(stack: list[tuple[Part, Path]], source: Path, plans: int) -> list[bool]:
+    """By object, on an embedded host that has loaded the source."""
+    model = {"experts": [{"model": path.stem, "text_encoder": "loaded", "range": when}
+                         for each, path in stack for when in ([None] if each.whole else each.ranges())]}
+    hits = []
+    with served("--models", str(source.parent), "--ckpt", source.stem) as on:
+        for index in range(plans):
+            scenes = placement.content("quadrants", index)
+            answer = on.txt2img({**placement.plan("quadrants", scenes), "model": model}, prompt=world.caption(placement.whole(scenes)),
+                                width=128, height=128, seed=placement.SEED + index, steps=20, cfg_scale=5, sampler_name="Euler")
+            if answer.status != 200:
+                raise RuntimeError(answer.error)
+            hits += placement.in_place(detect(answer.pictures[0]), "quadrants", scenes)
+    return hits
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=600, help="T")
     parser.add_argument("--generalist", type=int, default=1500, help="steps of the generalist")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--plans", type=int, default=25, help="pictures of four objects for each model; 0: none")
     parser.add_argument("--work", type=Path, default=Path("out/bench/experts"))
     chosen = parser.parse_args()
     home = chosen.work
@@ -112,9 +134,11 @@ def main() -> None:
 
     start = measured("start", [(part(uniform_area(1000)), source)])
     columns = {stack: [] for stack in STACKS}
+    everyone = [("start", [(part(uniform_area(1000)), source)])]
     for seed in range(1, chosen.seeds + 1):
         for stack, values in columns.items():
-            values.append(measured(f"{stack} {seed}", trained(home, source, stack, seed, chosen.steps, chosen.lr)))
+            everyone.append((f"{stack} {seed}", trained(home, source, stack, seed, chosen.steps, chosen.lr)))
+            values.append(measured(*everyone[-1]))
     print(f"| timesteps | {source.stem} | {' | '.join(f'{stack}, {chosen.steps // len(STACKS[stack])} steps each' for stack in STACKS)} |\n"
           f"|{(2 + len(STACKS)) * '---|'}")
     rows = [(f"{1000 * k // INTERVALS} to {1000 * (k + 1) // INTERVALS - 1}", slice(k, k + 1)) for k in range(INTERVALS)]
@@ -124,6 +148,15 @@ def main() -> None:
             means = [value[which].mean() for value in values]
             cells.append(f"{np.mean(means):.4f} ({min(means):.4f} to {max(means):.4f})")
         print(f"| {name} | {start[which].mean():.4f} | {' | '.join(cells)} |")
+    if chosen.plans:
+        for name, stack in everyone:
+            if (key := f"{chosen.plans} plans, {name}") not in known:
+                known[key] = in_place(stack, source, chosen.plans)
+                write_text(results, json.dumps(known))
+        several = [[known[f"{chosen.plans} plans, {stack} {seed}"] for seed in range(1, chosen.seeds + 1)] for stack in STACKS]
+        cells = [f"{placement.rate(list(chain.from_iterable(hits)))}; {', '.join(f'{np.mean(each):.0%}' for each in hits)}"
+                 for hits in several]
+        print(f"| objects in place | {placement.rate(known[f'{chosen.plans} plans, start'])} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

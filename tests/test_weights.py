@@ -47,6 +47,14 @@ def test_it_is_the_other_network_and_then_itself(networks, fails):
     assert everything(one) == before and torch.equal(called(one), plain)
 
 
+def test_nothing_is_copied_once_it_is_placed(networks):
+    weights, seen = WeightSet(networks[0], networks[1].state_dict()), []
+    for _ in range(3):
+        with weights.active():
+            seen.append([(id(each), each.data_ptr()) for each in networks[0].parameters()])
+    assert seen[0] == seen[1] == seen[2] and seen[0] != [(id(each), each.data_ptr()) for each in networks[0].parameters()]
+
+
 def test_one_in_another_is_left_in_order(networks):
     one, other = networks
     before = everything(one)
