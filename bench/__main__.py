@@ -26,6 +26,8 @@ TABLES = [
     ("The VAE", "", ["vae"]),
     ("Guide images", "", ["guides"]),
     ("Noise of regions with seeds", "", ["noise"]),
+    ("Two specialists and their stack", "", ["specialists"]),
+    ("Experts against one model", "Denoising loss at equal training compute, about an hour.", ["experts"]),
     ("Cost", "", ["cost"]),
     ("The canvas", "Work of the page for one event of a drag, in Chromium; it stays smooth below 16 ms.", ["drag"]),
 ]
