@@ -61,6 +61,15 @@ class Checkpoint(Mapping[str, Tensor]):
         return len(self._names)
 
 
+def schedule(params: Mapping[str, Any]) -> Tensor | None:
+    """abar (timesteps,) in float64, as the `model.params` of a yaml say it (ldm's schedule "linear"); None where they do not."""
+    if "linear_start" not in params:
+        return None
+    first, last = float(params["linear_start"]), float(params["linear_end"])
+    betas = torch.linspace(first**0.5, last**0.5, int(params.get("timesteps", 1000)), dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0)
+
+
 def _unpickled(path: Path, unpickle: Callable[..., Any]) -> Mapping[str, Tensor]:
     try:
         state = unpickle(path, map_location="cpu")

@@ -12,7 +12,7 @@ import torch
 import yaml
 from modules import devices, sd_models, shared
 
-from lib_mixdiff.checkpoint import Checkpoint, Unreadable
+from lib_mixdiff.checkpoint import Checkpoint, Unreadable, schedule
 from lib_mixdiff.errors import NOT_YET, PlanError, inside, within
 from lib_mixdiff.experts import Pair, pairs
 from lib_mixdiff.fields import nearest
@@ -87,12 +87,12 @@ class Checkpoints:
 
     @cached_property
     def residency(self) -> Residency:
-        device, settle = next(shared.sd_model.model.parameters()).device, [lambda: None]
-        if getattr(shared.sd_model, "lowvram", False):      # the host moves modules, with whatever parameters are in them
-            device, settle = torch.device("cpu"), [sys.modules["modules.lowvram"].send_everything_to_cpu]
+        device = next(shared.sd_model.model.parameters()).device
         in_ram = 1e9 * setting("mixdiff_weights_ram") or free(torch.device("cpu")) / 2
+        if getattr(shared.sd_model, "lowvram", False):      # the host moves modules, with whatever parameters are in them
+            return Residency(Transfers(), in_ram, 0, sys.modules["modules.lowvram"].send_everything_to_cpu)
         if device.type == "cpu":
-            return Residency(Transfers(), in_ram, 0, *settle)
+            return Residency(Transfers(), in_ram, 0)
         return Residency(Streamed(device), 1e9 * setting("mixdiff_weights_gpu") or free(device) / 2, in_ram)
 
     def read(self, model: Model) -> None:
@@ -160,18 +160,10 @@ def _unet(file: Checkpoint, info: Any, network: Any, residency: Residency) -> We
     if mine != theirs:
         raise PlanError("", info.title, "use one that predicts the same", f"{{value}} predicts {theirs}, the loaded checkpoint {mine}")
     noise = getattr(shared.sd_model, "alphas_cumprod_original", shared.sd_model.alphas_cumprod).double().cpu()
-    if (theirs := _schedule(said)) is not None and (theirs.shape != noise.shape or (theirs - noise).abs().max() > 1e-3):
+    abar = None if said is None else schedule(said)
+    if abar is not None and (abar.shape != noise.shape or (abar - noise).abs().max() > 1e-3):
         raise PlanError("", info.title, "use one of the loaded checkpoint's schedule", "{value} was trained with another noise schedule")
     return weights
-
-
-def _schedule(said: dict[str, Any] | None) -> torch.Tensor | None:
-    """abar (timesteps,) as a yaml says it (ldm's "linear" schedule); None where none does: then it is the common one."""
-    if said is None or "linear_start" not in said:
-        return None
-    first, last = float(said["linear_start"]), float(said["linear_end"])
-    betas = torch.linspace(first**0.5, last**0.5, int(said.get("timesteps", 1000)), dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, 0)
 
 
 def _text(file: Checkpoint, info: Any, network: Any, residency: Residency) -> WeightSet:

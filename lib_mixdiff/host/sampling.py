@@ -112,6 +112,7 @@ class Sampling:
         self.texts = {encoder: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
                                                for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
+        self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
 
     def step(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         if shared.sd_model.sd_checkpoint_info is not self.checkpoint:
@@ -128,7 +129,8 @@ class Sampling:
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
         working = tuple(at(model, now) for model in self.models)
         grid = self.grid and self.grid.at(step)
-        key = acting, working, grid, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
+        saying = working, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
+        key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working
             self.checkpoints.expect([working, *(tuple(at(model, each) for model in self.models) for each in self.clock.moments(step + 1))])
@@ -137,7 +139,9 @@ class Sampling:
                 self.mosaics.clear()
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
             members = [(index, self.sized(member)) for index, member in members]
-            self.mosaics[key] = Mosaic(told(members, self.each(working, denoiser)), self.and_weights, grid and grid.largest)
+            if saying not in self.said:
+                self.said[saying] = self.each(working, denoiser)
+            self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest)
         rows.start(self.mosaics[key], step > 0 and call == 0)       # the host's own count of steps begins with the second
 
     def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 import yaml
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from lib_mixdiff.checkpoint import schedule
 from lib_mixdiff.train.atomic import replacing
 from lib_mixdiff.train.faults import TrainError
 
@@ -107,9 +107,7 @@ class Checkpoint:
         self.params = self.configured()
         self.parameterization = self.params.get("parameterization", "eps")
         self.scale_factor = float(self.params.get("scale_factor", 1.0))
-        betas = np.linspace(float(self.params["linear_start"])**0.5, float(self.params["linear_end"])**0.5,
-                            int(self.params.get("timesteps", 1000))) ** 2  # ldm's schedule "linear"
-        self.abar = np.cumprod(1.0 - betas)  # (timesteps,)
+        self.abar = schedule(self.params).numpy()  # (timesteps,)
         unet, vae = self.params["unet_config"]["params"], self.params["first_stage_config"]["params"]["ddconfig"]
         self.cell = 2 ** (len(vae["ch_mult"]) - 1)  # px of a latent cell
         self.unit = self.cell * 2 ** (len(unet["channel_mult"]) - 1)  # px: sides of pictures are multiples
