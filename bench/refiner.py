@@ -25,14 +25,21 @@ from minihost.client import Host
 OTHER = "mixdiff-bench-other"
 
 
-def make_other(loaded: Path) -> None:
-    tensors, generator = load_file(loaded), torch.Generator().manual_seed(0)
+def disturbed(tensors: dict[str, torch.Tensor], *prefixes: str) -> dict[str, torch.Tensor]:
+    """Those with noise of a tenth of each one's deviation under these prefixes, the same at every call; vectors as they are."""
+    generator, found = torch.Generator().manual_seed(0), dict(tensors)
     for name, tensor in tensors.items():
-        if name.startswith("model.diffusion_model.") and tensor.ndim > 1:
-            tensors[name] = (tensor.float() + 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)).to(tensor.dtype)
-    save_file(tensors, loaded.with_name(f"{OTHER}.safetensors"))
+        if name.startswith(prefixes) and tensor.ndim > 1 and tensor.is_floating_point():
+            noise = 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)
+            found[name] = (tensor.float() + noise).to(tensor.dtype)
+    return found
+
+
+def keep_beside(loaded: Path, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    """As a checkpoint of that name, with the loaded one's yaml where it has one."""
+    save_file(tensors, loaded.with_name(f"{name}.safetensors"))
     if loaded.with_suffix(".yaml").exists():
-        shutil.copy(loaded.with_suffix(".yaml"), loaded.with_name(f"{OTHER}.yaml"))
+        shutil.copy(loaded.with_suffix(".yaml"), loaded.with_name(f"{name}.yaml"))
 
 
 def drawn(on: Host, job: dict, plan: dict | None = None, **fields: object) -> tuple[float, np.ndarray]:
@@ -60,7 +67,7 @@ def main() -> None:
     late = {"unit": "timestep", "from": 1000 * (1 - chosen.switch_at)}
     plan = {"model": {"experts": [{"model": OTHER, "range": late, "text_encoder": "loaded"}]}}
     refiner = {"refiner_checkpoint": OTHER, "refiner_switch_at": chosen.switch_at}
-    make_other(path)
+    keep_beside(path, OTHER, disturbed(load_file(path), "model.diffusion_model."))
     try:
         on.post("/sdapi/v1/refresh-checkpoints", {})
         drawn(on, job, plan, steps=1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.refiner import disturbed, keep_beside
 from minihost.client import ROOT, served
 from minihost.models import assembled
 from tests.host.client import JOB, Host, lasting
@@ -57,15 +58,9 @@ def pair(tmp_path_factory):
 
 
 def others(path: Path) -> None:
-    tensors, generator = load_file(path), torch.Generator().manual_seed(0)
-    for prefixes, changed in ((("model.diffusion_model.",), UNET_ONLY), (TEXT, NAME)):
-        for name, tensor in tensors.items():
-            if name.startswith(prefixes) and tensor.ndim > 1 and tensor.is_floating_point():
-                noise = 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=generator)
-                tensors[name] = (tensor.float() + noise).to(tensor.dtype)
-        save_file(tensors, path.with_name(f"{changed}.safetensors"))
-        if path.with_suffix(".yaml").exists():
-            shutil.copy(path.with_suffix(".yaml"), path.with_name(f"{changed}.yaml"))
+    unet = disturbed(load_file(path), "model.diffusion_model.")
+    keep_beside(path, UNET_ONLY, unet)
+    keep_beside(path, NAME, disturbed(unet, *TEXT))
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import requests
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.refiner import disturbed, keep_beside
 from tests.host.client import JOB, Host, lasting
 from tests.host.jobs import hires
 
@@ -92,13 +92,7 @@ def place():
     folder = Path(host.get("/sdapi/v1/cmd-flags")["lora_dir"])
     for seed, name in enumerate((A, B)):
         write(folder / f"{name}.safetensors", path, "lora", seed)
-    g, tensors = torch.Generator().manual_seed(0), load_file(path)
-    for name, tensor in tensors.items():
-        if name.startswith((UNET[0], *TEXT)) and tensor.ndim > 1 and tensor.is_floating_point():
-            tensors[name] = (tensor.float() + 0.1 * tensor.float().std() * torch.randn(tensor.shape, generator=g)).to(tensor.dtype)
-    save_file(tensors, path.with_name(f"{OTHER}.safetensors"))
-    if path.with_suffix(".yaml").exists():
-        shutil.copy(path.with_suffix(".yaml"), path.with_name(f"{OTHER}.yaml"))
+    keep_beside(path, OTHER, disturbed(load_file(path), UNET[0], *TEXT))
     host.post("/sdapi/v1/refresh-checkpoints", {})
     host.post("/sdapi/v1/refresh-loras", {})
     yield host, folder, path
