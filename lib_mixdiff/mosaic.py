@@ -23,6 +23,7 @@ from torch import Tensor
 
 from lib_mixdiff.boxes import Box
 from lib_mixdiff.conds import Cond, cat, resized, take, tokens
+from lib_mixdiff.paint import Row, Words
 
 # (x, sigma, text, image) -> prediction: all by row, x and prediction (rows, channels, height, width)
 Network = Callable[[Tensor, Tensor, Cond, "Tensor | None"], Tensor]
@@ -34,11 +35,18 @@ class Model(Protocol):
     def active(self) -> AbstractContextManager[None]: ...
 
 
+class Painter(Protocol):
+    """What paints words: the network's calls inside `over` have these rows."""
+
+    def over(self, rows: Sequence[Row]) -> AbstractContextManager[None]: ...
+
+
 @dataclass(frozen=True)
 class Part:
-    """One part of an `AND` prompt: its weight, and its text of one row. No text: the host's own row."""
+    """One part of an `AND` prompt: its weight, its text of one row, and what is painted of it. No text: the host's own row."""
     weight: float
     text: Cond | None = None
+    words: Words | None = None
 
 
 class Told(NamedTuple):
@@ -46,6 +54,7 @@ class Told(NamedTuple):
     parts: tuple[Part, ...] | None = None
     uncond: Cond | None = None
     rows: Sequence[Cond] | None = None      # what those say to this model, by row; None: the same
+    words: Sequence[Words | None] | None = None     # what is painted of those, by row of the conds
     model: Model | None = None              # None: the network as it is
 
 
@@ -74,6 +83,7 @@ class _Piece:
     scales: tuple[float, float]     # times share: of (gC, N) or (U, gU)
     sizes: tuple[int, Tensor] | None
     model: Model | None
+    words: Words | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,12 @@ class Mosaic:
     `and_weights` are b_j: for each image of the batch the weights of its conds. Every step: `start()`, then `predict` for
     the host's rows in their order, in one call or several; after several, `rows()` holds what belongs into all of them.
     `largest`: cells that one call of the network may hold for each of the host's rows; None: as many as the canvas has.
+    `painter`: of the network, where a member's words are painted.
     """
 
-    def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]], largest: int | None = None) -> None:
-        self.largest = largest
+    def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]], largest: int | None = None,
+                 painter: Painter | None = None) -> None:
+        self.largest, self.painter = largest, painter
         self.and_weights = [list(weights) for weights in and_weights]
         self.conds = sum(map(len, self.and_weights))
         self.calls = 0                          # of the network, over the run
@@ -135,7 +147,8 @@ class Mosaic:
                 for batch in of_model:
                     rows = [p.row - first for p in batch.pieces]
                     crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
-                    prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
+                    with self.painter.over([(p.words, p.crop) for p in batch.pieces]) if self.painter else nullcontext():
+                        prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
                     self.calls, done = self.calls + 1, done + 1
                     for one, piece in zip(prediction.float(), batch.pieces):
                         for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
@@ -194,12 +207,12 @@ def _cond_pieces(member: Member, weights: list[float], first: int, k: int) -> li
     """What `member` evaluates when the host asks for cond `k` of an image whose conds start at row `first`."""
     told = member.told
     if told.parts is None:
-        parts = [(k, Part(b, told.rows and told.rows[first + i])) for i, b in enumerate(weights)][k:k + 1]
+        parts = [(k, Part(weights[k], told.rows and told.rows[first + k], told.words and told.words[first + k]))]
     else:
         parts = list(enumerate(told.parts)) if k == 0 else []
     total = sum(weights if told.parts is None else (p.weight for p in told.parts))
     return [_Piece(first + k, member.crop, part.text, 0, member.share,
-                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)), member.sizes, told.model)
+                   (member.guidance * part.weight, part.weight + (1 - total if i == 0 else 0)), member.sizes, told.model, part.words)
             for i, part in parts]
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lib_mixdiff.guides import LAST_TIMESTEP
 from lib_mixdiff.host.protocols import Denoiser, Sampler
-from lib_mixdiff.host.seams import swapped
 from lib_mixdiff.moments import Moment
+from lib_mixdiff.patching import swapped
 
 
 class Clock:

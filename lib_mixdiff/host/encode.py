@@ -8,9 +8,9 @@ from typing import Any
 from modules import devices, prompt_parser, sd_hijack, shared
 
 from lib_mixdiff.conds import Cond, rows_of, take, tokens
-from lib_mixdiff.host.job import evaluations
 from lib_mixdiff.host.prompts import spoken, without_comments
 from lib_mixdiff.host.protocols import Denoiser, Job
+from lib_mixdiff.host.said import steps_of
 from lib_mixdiff.mosaic import Model, Part
 
 Entries = tuple[int, ...]                   # which entry of each prompt's schedule holds at a step
@@ -79,10 +79,8 @@ def _padded(conds: Cond, uncond: Cond, denoiser: Denoiser) -> tuple[Cond, Cond]:
 
 def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) -> list:
     """Schedules by text, None where that is None; encoded as the pass at hand encodes its own."""
-    steps, hires_steps, width, height = evaluations(p.sampler_name, p.steps), None, p.width, p.height
-    if getattr(p, "is_hr_pass", False):
-        hires_steps = evaluations(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
-        width, height = p.hr_upscale_to_x, p.hr_upscale_to_y
+    steps, hires_steps = steps_of(p)
+    width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if getattr(p, "is_hr_pass", False) else (p.width, p.height)
     read = without_comments if negative else spoken
     given = prompt_parser.SdConditioning([read(t) for t in texts if t is not None], is_negative_prompt=negative, width=width, height=height)
     if not given:

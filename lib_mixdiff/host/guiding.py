@@ -15,8 +15,8 @@ from lib_mixdiff.guides import Pull, holds_above, pulled, shown
 from lib_mixdiff.host.clock import Clock, in_sigmas
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.host.seams import swapped
 from lib_mixdiff.moments import Moment
+from lib_mixdiff.patching import swapped
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas
 

@@ -1,6 +1,7 @@
 """What is refused by name, because it is not built yet or cannot work."""
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from modules import prompt_parser, sd_models, sd_samplers, shared
@@ -38,9 +39,10 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
 
 def _refuse(plan: Plan, p: Job) -> None:
     refuse_model(plan.model, p)
-    for key, found in (("paint", bool(plan.paint.phrases)), ("amdm", plan.amdm is not None)):
-        if found:
-            raise PlanError(key, plan.to_dict()[key], "leave the key out of the plan", NOT_YET)
+    if plan.amdm is not None:
+        raise PlanError("amdm", plan.to_dict()["amdm"], "leave the key out of the plan", NOT_YET)
+    if plan.paint.phrases:
+        refuse_paint()
     for index, region in enumerate(plan.regions):
         if not region.enabled:
             continue
@@ -56,6 +58,14 @@ def _refuse(plan: Plan, p: Job) -> None:
                             "{value} would be read as words in a negative prompt")
         if region.prompt is not None:
             refuse_weightless(f"{field}.prompt", region.prompt, and_weights(spoken(region.prompt)))
+
+
+def refuse_paint() -> None:
+    """PlanError where the words of a prompt cannot be found in what the network is told, or its layers are not PyTorch's."""
+    for kind, found in (("the old emphasis implementation", getattr(shared.opts, "use_old_emphasis_implementation", False)),
+                        ("another U-Net than the checkpoint's", getattr(sys.modules.get("modules.sd_unet"), "current_unet", None))):
+        if found:
+            raise PlanError("paint", kind, "switch it off in the settings, or leave paint out", "paint does not go together with {value}")
 
 
 def refuse_weightless(field: str, prompt: str | list[str], weights: list[float]) -> None:

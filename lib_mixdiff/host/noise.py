@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.host.protocols import Job, Sampler
-from lib_mixdiff.host.seams import once, swapped
+from lib_mixdiff.host.seams import once
+from lib_mixdiff.patching import swapped
 from lib_mixdiff.seeds import blended, of_image
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from math import log1p
 
 from modules import shared
 from torch import Tensor
@@ -19,14 +20,17 @@ from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.lora import Calls, Loras, calls_in
 from lib_mixdiff.host.noise import Noise
+from lib_mixdiff.host.painting import Painting, contexts
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
+from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.models import Experts, Model
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
 from lib_mixdiff.mosaic import Model as Network
+from lib_mixdiff.paint import Brush
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
@@ -41,6 +45,7 @@ class Sampling:
 
     rows: Rows | None = None                    # where regions act
     working: tuple[Pair, ...] = ()              # whose networks, at this step
+    brush: Brush | None = None                  # where words are painted
 
     def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
         """Puts the noise of regions with seeds into `noise`."""
@@ -52,7 +57,10 @@ class Sampling:
         self.all = tuple(place.index for place in self.places)
         self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
         self.calls = self.calls_of_regions()
-        self.ranged = any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
+        painting = Painting(plan, Said.by(p, [region.prompt for region in self.regions]), self.canvas)
+        self.painting = painting if painting.acts else None
+        self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
+                           or self.painting)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -68,7 +76,7 @@ class Sampling:
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
         if pulls or self.ranged:
             self.clock.enter(stack)
-        if not self.regions and self.grid is None and not any(self.models):
+        if not self.regions and self.grid is None and not any(self.models) and not self.painting:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
@@ -111,6 +119,9 @@ class Sampling:
                 asked.setdefault(self.encoder(index, pair), set()).add(index)
         self.texts = {encoder: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
                                                for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
+        if self.painting:
+            self.painting.encode()
+            self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale)
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
         self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
 
@@ -130,6 +141,9 @@ class Sampling:
         working = tuple(at(model, now) for model in self.models)
         grid = self.grid and self.grid.at(step)
         saying = working, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
+        if self.painting:
+            saying += (self.painting.said.entries(denoiser.step),)
+            self.brush.weight = log1p(now.sigma) if now.within(self.plan.paint.range) else 0.0
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working
@@ -141,7 +155,7 @@ class Sampling:
             members = [(index, self.sized(member)) for index, member in members]
             if saying not in self.said:
                 self.said[saying] = self.each(working, denoiser)
-            self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest)
+            self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest, self.brush)
         rows.start(self.mosaics[key], step > 0 and call == 0)       # the host's own count of steps begins with the second
 
     def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
@@ -149,9 +163,10 @@ class Sampling:
         said = {encoder: texts.at(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
         rows = {encoder: texts.rows(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
         encoders = [self.encoder(index, pair) for index, pair in enumerate(working)]
-        return [Told(*(said[encoder][index] if index < len(self.regions) else (None, None)), rows[encoder],
-                     self.loras.unet(self.calls[index], self.checkpoints.unet(pair.unet)))
+        told = [Told(*(said[encoder][index] if index < len(self.regions) else (None, None)), rows[encoder],
+                     model=self.loras.unet(self.calls[index], self.checkpoints.unet(pair.unet)))
                 for index, (pair, encoder) in enumerate(zip(working, encoders))]
+        return told if self.painting is None else [self.painting.painted(each, index, denoiser.step) for index, each in enumerate(told)]
 
 
 def models_of(plan: Plan, p: Job) -> list[Model]:

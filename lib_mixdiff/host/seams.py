@@ -1,8 +1,8 @@
 """Where mixdiff enters a run of the WebUI: one-shots on objects that live no longer than the run."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor
@@ -58,20 +58,6 @@ def once(owner: object, name: str, around: Callable) -> None:
         return around(plain, *args, **kwargs)
 
     setattr(owner, name, shot)
-
-
-@contextmanager
-def swapped(owner: Any, name: str, value: object) -> Iterator[None]:
-    """`owner.name` is `value` inside the block; then it is as it was, absent where it was inherited."""
-    own, old = name in vars(owner), getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, old)
-        else:
-            delattr(owner, name)
 
 
 def _without_recursion_error(func: Callable[[], Tensor]) -> Tensor:

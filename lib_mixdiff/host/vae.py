@@ -14,9 +14,10 @@ from torch import Tensor
 from lib_mixdiff.autoencoder import held, tiled
 from lib_mixdiff.boxes import CELL_PX
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.host.seams import once, swapped
+from lib_mixdiff.host.seams import once
 from lib_mixdiff.host.settings import setting
 from lib_mixdiff.layers import layers_of
+from lib_mixdiff.patching import swapped
 
 
 def during_next(p: Job, name: str) -> None:
