@@ -147,7 +147,8 @@ class Mosaic:
                 for batch in of_model:
                     rows = [p.row - first for p in batch.pieces]
                     crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
-                    with self.painter.over([(p.words, p.crop) for p in batch.pieces]) if self.painter else nullcontext():
+                    told = [Row(p.words, p.crop, self._image[p.row]) for p in batch.pieces]
+                    with self.painter.over(told) if self.painter else nullcontext():
                         prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
                     self.calls, done = self.calls + 1, done + 1
                     for one, piece in zip(prediction.float(), batch.pieces):

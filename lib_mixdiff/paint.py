@@ -7,15 +7,16 @@ for each image and each head by itself, so that a picture does not depend on wha
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib_mixdiff.boxes import Box
+from lib_mixdiff.looks import Looks
 from lib_mixdiff.patching import swapped
 
 # What keys and values of a cross-attention are made of: (layer, text) -> (for keys, for values); hypernetworks change it
@@ -25,10 +26,11 @@ Contexts = Callable[[Any, Tensor], "tuple[Tensor, Tensor]"]
 class Words:
     """What is painted of one text: its tokens' places on a canvas."""
 
-    def __init__(self, columns: Sequence[int], areas: Tensor) -> None:
+    def __init__(self, columns: Sequence[int], areas: Tensor, phrases: Mapping[int, Sequence[int]] | None = None) -> None:
         """`columns` of the text condition, and for each of them (height, width) cells of the canvas: strength times mask, the largest where
-        several phrases share a token."""
-        self.columns, self.areas = torch.tensor(columns), areas
+        several phrases share a token. `phrases`: where among the columns the plan's phrases are, by their index."""
+        self.columns, self.areas, self.phrases = torch.tensor(columns), areas, phrases or {}
+        self.paints = bool((areas > 0).any())
         self._seen: dict[tuple[Box, int, int], Tensor] = {}
 
     def seen(self, crop: Box, height: int, width: int) -> Tensor:
@@ -44,7 +46,11 @@ class Words:
             self.columns, self.areas = self.columns.to(device), self.areas.to(device)
 
 
-Row = tuple["Words | None", Box]        # of a network call: what is painted in it, and which part of the canvas it sees
+class Row(NamedTuple):
+    """Of a network call: what is painted in it, which part of the canvas it sees, and of which image of the batch."""
+    words: Words | None
+    crop: Box
+    image: int = 0
 
 
 def loudness(scores: Tensor, spread: str) -> Tensor:
@@ -59,16 +65,18 @@ def paint_(scores: Tensor, words: Words, areas: Tensor, weight: float, spread: s
     return scores.index_add_(-1, words.columns, weight * loudness(scores, spread) * areas)
 
 
-def attended(scores: Tensor, v: Tensor) -> Tensor:
-    """softmax(scores / sqrt(d)) V: (heads, queries, tokens) and (heads, tokens, d) to (queries, heads * d)."""
-    return ((scores * v.shape[-1]**-0.5).softmax(-1) @ v).transpose(-3, -2).flatten(-2)
+def attention(scores: Tensor, d: int) -> Tensor:
+    """softmax(scores / sqrt(d)), over the tokens."""
+    return (scores * d**-0.5).softmax(-1)
 
 
 class Brush:
     """The cross-attentions of one U-Net (ldm's or sgm's), and what they are to do in a call that is `over` painted rows."""
 
-    def __init__(self, unet: nn.Module, contexts: Contexts = lambda layer, text: (text, text), spread: str = "max") -> None:
-        self.contexts, self.spread = contexts, spread
+    def __init__(self, unet: nn.Module, contexts: Contexts = lambda layer, text: (text, text), spread: str = "max",
+                 looks: Looks | None = None) -> None:
+        """`looks` is told where the phrases are looked at."""
+        self.contexts, self.spread, self.looks = contexts, spread, looks
         self.weight = 0.0                       # w' log(1 + sigma) of the step at hand
         self.transformers = [module for module in unet.modules() if hasattr(module, "transformer_blocks")]
         self._size = (0, 0)                     # of the transformer at work, in its own cells
@@ -76,24 +84,22 @@ class Brush:
     @contextmanager
     def over(self, rows: Sequence[Row]) -> Iterator[None]:
         """Calls of the network inside have these rows."""
-        if self.weight == 0 or all(words is None for words, _ in rows):
-            yield
-            return
+        painted = [r for r, row in enumerate(rows) if row.words is not None and row.words.paints and self.weight > 0]
+        looked = [r for r, row in enumerate(rows) if self.looks is not None and row.words is not None and r not in painted]
         with ExitStack() as stack:
-            for transformer in self.transformers:
+            for transformer in self.transformers if painted or looked else ():
                 stack.callback(transformer.register_forward_pre_hook(self._measure).remove)
                 for block in transformer.transformer_blocks:
-                    stack.enter_context(swapped(block.attn2, "forward", self._attention(block.attn2, rows)))
+                    stack.enter_context(swapped(block.attn2, "forward", self._forward(block.attn2, rows, painted, looked)))
             yield
 
     def _measure(self, transformer: nn.Module, given: tuple) -> None:
         height, width = given[0].shape[-2:]
         self._size = height, width
 
-    def _attention(self, layer: Any, rows: Sequence[Row]) -> Callable[..., Tensor]:
+    def _forward(self, layer: Any, rows: Sequence[Row], painted: list[int], looked: list[int]) -> Callable[..., Tensor]:
         plain, others_own = layer.forward, "forward" in vars(layer)
-        painted = [r for r, (words, _) in enumerate(rows) if words is not None]
-        rest = [r for r, (words, _) in enumerate(rows) if words is None]
+        rest = [r for r in range(len(rows)) if r not in painted]
 
         def forward(x: Tensor, context: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             """x (rows, queries, channels), context (rows, tokens, channels)."""
@@ -101,34 +107,43 @@ class Brush:
             if x.shape[:2] != (len(rows), height * width):
                 raise RuntimeError(f"a cross-attention got {tuple(x.shape)}, where paint expects {len(rows)} rows of {height} x {width}: "
                                    "another extension changes the network's calls; disable it, or leave paint out of the plan")
+            if looked:
+                self._mixed(layer, x[looked], context[looked], [rows[r] for r in looked], 0.0)
+            if not painted:
+                return plain(x, context, *args, **kwargs)
+            mine = x[painted], context[painted], [rows[r] for r in painted]
+            ours = layer.to_out(self._mixed(layer, *mine, self.weight))
             if others_own:              # IP-Adapter's, which adds to the host's: ours is what the paint changes
                 out = plain(x, context, *args, **kwargs).clone()
-                biased, unbiased = self._mixed(layer, x[painted], context[painted], [rows[r] for r in painted], both=True)
-                out[painted] += layer.to_out(biased) - layer.to_out(unbiased)
-                return out
-            ours = layer.to_out(self._mixed(layer, x[painted], context[painted], [rows[r] for r in painted])[0])
-            if not rest:
-                return ours
-            theirs = plain(x[rest], context[rest], *args, **kwargs)
-            out = theirs.new_empty(len(rows), *theirs.shape[1:])
-            out[rest], out[painted] = theirs, ours.to(theirs)
+                out[painted] += ours - layer.to_out(self._mixed(layer, *mine, 0.0))
+            elif rest:
+                theirs = plain(x[rest], context[rest], *args, **kwargs)
+                out = theirs.new_empty(len(rows), *theirs.shape[1:])
+                out[rest], out[painted] = theirs, ours.to(theirs)
+            else:
+                out = ours
             return out
 
         return forward
 
-    def _mixed(self, layer: Any, x: Tensor, context: Tensor, rows: Sequence[Row], both: bool = False) -> list[Tensor]:
-        """Of painted rows the values as their places attend to them, (rows, queries, channels) in x's dtype; with `both` also without the
-        paint. Computed in float32: the host's own way to attend is for what is not painted."""
+    def _mixed(self, layer: Any, x: Tensor, context: Tensor, rows: Sequence[Row], weight: float) -> Tensor:
+        """The values as the places of these rows attend to them, (rows, queries, channels). Computed in float32; the host's own way to
+        attend is for what is not painted."""
         for_keys, for_values = self.contexts(layer, context)
         q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
                    for part in (layer.to_q(x), layer.to_k(for_keys), layer.to_v(for_values)))
-        found: list[list[Tensor]] = []
+        found = []
         with torch.autocast("cpu" if x.device.type == "mps" else x.device.type, enabled=False):      # MPS has none
-            for row, (words, crop) in enumerate(rows):
+            for r, (words, crop, image) in enumerate(rows):
                 assert words is not None
                 words.to(x.device)
-                values = v[row].float()
-                scores = q[row].float() @ k[row].float().transpose(-2, -1)
-                unbiased = [attended(scores, values)] if both else []
-                found.append([attended(paint_(scores, words, words.seen(crop, *self._size), self.weight, self.spread), values), *unbiased])
-        return [torch.stack(each).to(v.dtype) for each in zip(*found)]
+                scores = q[r].float() @ k[r].float().transpose(-2, -1)
+                if weight > 0:
+                    paint_(scores, words, words.seen(crop, *self._size), weight, self.spread)
+                shares = attention(scores, q.shape[-1])
+                if self.looks is not None and weight == self.weight * words.paints:
+                    for phrase, which in words.phrases.items():
+                        seen = shares[..., words.columns[which]].sum(-1).mean(0)
+                        self.looks.see(image, phrase, crop, seen.unflatten(0, self._size))
+                found.append((shares @ v[r].float()).transpose(0, 1).flatten(1))
+        return torch.stack(found).to(v.dtype)

@@ -131,6 +131,10 @@ class Paint(Record):
     range: Range | None = range_key()
     phrases: tuple[Phrase, ...] = key(List(Object(lambda: Phrase)), ())
 
+    @property
+    def acts(self) -> bool:
+        return any(self.strength * phrase.strength > 0 for phrase in self.phrases)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan(Record):

@@ -9,16 +9,19 @@ import torch
 from modules import shared
 
 from lib_mixdiff.boxes import CELL_PX, view_before_cut
-from lib_mixdiff.errors import PlanError
+from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
-from lib_mixdiff.host.job import and_weights, evaluations, refuse, refuse_weightless
+from lib_mixdiff.host.job import and_weights, evaluations, loaded, refuse, refuse_weightless
 from lib_mixdiff.host.lora import calls_in
+from lib_mixdiff.host.painting import areas_of, find
 from lib_mixdiff.host.prompts import spoken
 from lib_mixdiff.host.protocols import Job
+from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.schedule import readout
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.mosaic import Mosaic, Part, Told
+from lib_mixdiff.nested import List
 from lib_mixdiff.plan import Plan, Region
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 
@@ -31,7 +34,7 @@ FIELDS = {                          # of a job that matter here, and what they a
     "init_images": (None, None), "denoising_strength": (Number(0, 1), 0.75),
     "enable_hr": (Switch(), False), "hr_scale": (Number(1, 8), 2.0), "hr_resize_x": (Integer(0, 16384), 0),
     "hr_resize_y": (Integer(0, 16384), 0), "hr_prompt": (Text(), ""), "hr_sampler_name": (Text(), ""),
-    "refiner_checkpoint": (Text(), ""), "scheduler": (Text(), ""), "hr_scheduler": (Text(), ""),
+    "refiner_checkpoint": (Text(), ""), "styles": (List(Text()), ()), "scheduler": (Text(), ""), "hr_scheduler": (Text(), ""),
     "hr_second_pass_steps": (Integer(0, 10_000), 0),
 }
 
@@ -63,6 +66,10 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
     elif job.init_images is not None:
         first = int(strength * whole) + 1
     canvases = canvases_of(job)
+    refuse_unsaid(plan, job, job.prompt, canvases[0])
+    for canvas in canvases[1:] if hires else ():
+        with inside("hires"):
+            refuse_unsaid(hires, job, job.hr_prompt or job.prompt, canvas)
     passes = [_pass(plan, job, canvases[0], job.sampler_name, job.scheduler, job.prompt, first, whole)]
     second = job.hr_second_pass_steps or job.steps
     passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_scheduler or job.scheduler,
@@ -87,6 +94,18 @@ def canvases_of(job: SimpleNamespace) -> list[Canvas]:
     cells = whole[0] // CELL_PX, whole[1] // CELL_PX
     second = _canvas(cells[0] - cut[0], cells[1] - cut[1])
     return [replace(first, view=view_before_cut(cut, cells)), replace(second, scale=whole[0] / job.width)]
+
+
+def refuse_unsaid(plan: Plan, job: SimpleNamespace, prompt: str, canvas: Canvas) -> None:
+    """PlanError where something painted cannot be had; whether it is in the prompts as far as these are known: a job without a prompt has
+    not said yet what it will be."""
+    if not plan.paint.acts:
+        return
+    areas_of(plan, canvas)
+    if prompt and loaded() is not None:
+        styles = getattr(shared, "prompt_styles", None)
+        text = styles.apply_styles_to_prompt(prompt, list(job.styles)) if styles else prompt
+        find(plan, Said([spoken(text)], [region.prompt for region in active_regions(plan)], job.steps))
 
 
 def _canvas(width: int, height: int) -> Canvas:

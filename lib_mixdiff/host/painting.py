@@ -28,17 +28,7 @@ class Painting:
     """Of one pass; PlanError where a phrase is not in what is said, or its mask is empty."""
 
     def __init__(self, plan: Plan, said: Said, canvas: Canvas) -> None:
-        self.plan, self.said, self.areas = plan, said, []
-        for index, phrase in enumerate(plan.paint.phrases):
-            with within(("paint", "phrases", index)):
-                with inside("mask"):
-                    mask = grey(opened(phrase.mask))
-                bounded(mask, None, phrase.mask)
-            self.areas.append(plan.paint.strength * phrase.strength * in_cells(mask, canvas.height, canvas.width, canvas.view).float())
-
-    @property
-    def acts(self) -> bool:
-        return any(self.plan.paint.strength * phrase.strength > 0 for phrase in self.plan.paint.phrases)
+        self.plan, self.said, self.areas = plan, said, areas_of(plan, canvas)
 
     def encode(self) -> None:
         """With the text encoders that are loaded now: the refiner brings its own."""
@@ -56,14 +46,28 @@ class Painting:
 
     def _words(self, text: str, member: int) -> Words | None:
         if (key := (text, member)) not in self.found:
-            phrases: dict[int, list[Tensor]] = {}       # by column of the text the areas
-            for phrase, area in zip(self.plan.paint.phrases, self.areas):
-                if self.plan.paint.strength * phrase.strength > 0 and _acts(phrase, _names(self.plan)[member]):
-                    for column in columns(phrase, text):
-                        phrases.setdefault(column, []).append(area)
-            areas = [torch.stack(each).amax(0) for each in phrases.values()]
-            self.found[key] = Words([*phrases], torch.stack(areas)) if areas else None
+            areas, phrases = dict[int, list[Tensor]](), dict[int, list[int]]()      # by column of the text; by phrase its columns
+            for index, (phrase, area) in enumerate(zip(self.plan.paint.phrases, self.areas)):
+                if _acts(phrase, _names(self.plan)[member]) and (found := columns(phrase, text)):
+                    phrases[index] = found
+                    for column in found:
+                        areas.setdefault(column, []).append(area)
+            place = {column: i for i, column in enumerate(areas)}
+            self.found[key] = Words([*areas], torch.stack([torch.stack(each).amax(0) for each in areas.values()]),
+                                    {index: [place[column] for column in found] for index, found in phrases.items()}) if areas else None
         return self.found[key]
+
+
+def areas_of(plan: Plan, canvas: Canvas) -> list[Tensor]:
+    """Of each phrase strength times mask, (height, width) cells; PlanError where a mask is empty."""
+    areas = []
+    for index, phrase in enumerate(plan.paint.phrases):
+        with within(("paint", "phrases", index)):
+            with inside("mask"):
+                mask = grey(opened(phrase.mask))
+            bounded(mask, None, phrase.mask)
+        areas.append(plan.paint.strength * phrase.strength * in_cells(mask, canvas.height, canvas.width, canvas.view).float())
+    return areas
 
 
 def find(plan: Plan, said: Said) -> None:

@@ -52,6 +52,7 @@ class Run:
         """For `process`: a VAE that reads pictures of any size, the plan's canvas as the job's, and under the pictures the plan, random
         seeds settled and images kept by their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when
         sampling starts."""
+        p._mixdiff_looks = []
         p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
         try:
             plan = settled(asked(args) or {})

@@ -24,8 +24,11 @@ from lib_mixdiff.host.painting import Painting, contexts
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.said import Said
+from lib_mixdiff.host.settings import SHOWN, setting
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
+from lib_mixdiff.influence import COLORS
+from lib_mixdiff.looks import Looks
 from lib_mixdiff.models import Experts, Model
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
@@ -45,7 +48,8 @@ class Sampling:
 
     rows: Rows | None = None                    # where regions act
     working: tuple[Pair, ...] = ()              # whose networks, at this step
-    brush: Brush | None = None                  # where words are painted
+    painting: Painting | None = None            # where words are painted
+    brush: Brush | None = None
 
     def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
         """Puts the noise of regions with seeds into `noise`."""
@@ -57,8 +61,9 @@ class Sampling:
         self.all = tuple(place.index for place in self.places)
         self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
         self.calls = self.calls_of_regions()
-        painting = Painting(plan, Said.by(p, [region.prompt for region in self.regions]), self.canvas)
-        self.painting = painting if painting.acts else None
+        self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
+        if self.looks or plan.paint.acts:
+            self.painting = Painting(plan, Said.by(p, [region.prompt for region in self.regions]), self.canvas)
         self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
                            or self.painting)
         whole = self.members_of(self.all)
@@ -83,6 +88,15 @@ class Sampling:
             refuse_weightless("job", self.p.prompt, weights)
         self.rows = stack.enter_context(answering(self.p.sampler.model_wrap_cfg))
         self.encode()
+        if self.looks:
+            stack.callback(self.show_looks)
+
+    def show_looks(self) -> None:
+        names = [phrase.phrase for phrase in self.plan.paint.phrases]
+        first = len(self.plan.regions) + len(self.plan.guides)          # as the canvas has them
+        colors = [COLORS[(first + index) % len(COLORS)] for index in range(len(names))]
+        pictures = [self.looks.picture(image, names, colors) for image in range(len(self.and_weights))]
+        self.p._mixdiff_looks += [picture for picture in pictures if picture]
 
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
         if acting not in self.members:
@@ -121,7 +135,7 @@ class Sampling:
                                                for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
         if self.painting:
             self.painting.encode()
-            self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale)
+            self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale, self.looks)
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
         self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
 
@@ -144,6 +158,8 @@ class Sampling:
         if self.painting:
             saying += (self.painting.said.entries(denoiser.step),)
             self.brush.weight = log1p(now.sigma) if now.within(self.plan.paint.range) else 0.0
+            if self.looks:
+                self.looks.at(step)
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working

@@ -81,6 +81,20 @@ def in_method(owner, name, when):
     undo.append(lambda: setattr(owner, name, plain))
 
 
+def with_hypernetwork(conds):
+    """A random one for the text that the network gets, until the job ends. ImportError where the host has none."""
+    from modules.hypernetworks.hypernetwork import Hypernetwork
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        cond = conds.batch[0][0].schedules[0].cond
+        made = Hypernetwork("probe", [cond.shape[-1]], weight_init="Normal")
+    for layer in [layer for layers in made.layers.values() for layer in layers]:
+        layer.multiplier = 30.0
+        layer.to(cond.device).eval().requires_grad_(False)
+    shared.loaded_hypernetworks.append(made)
+    undo.append(lambda: shared.loaded_hypernetworks.remove(made))
+
+
 def begin_late(sampler, k):
     """The loop starts at step k, with the latent that the last job with `states` had there. Euler."""
     plain = sampler.func
@@ -134,6 +148,8 @@ class Script(scripts.Script):
             last["when"] = once(faults) if faults.get("kind") else None     # counts over the whole job
 
     def process(self, p, wanted):
+        if isinstance(wanted, dict) and wanted.get("prompts"):          # as scripts with wildcards do
+            p.all_prompts = wanted["prompts"]
         if isinstance(wanted, dict) and wanted.get("steady"):
             # the host draws latents of a picture from torch's global generator
             hook = shared.sd_model.first_stage_model.encoder.register_forward_hook(lambda *args: torch.manual_seed(0) and None)
@@ -146,6 +162,8 @@ class Script(scripts.Script):
         if not isinstance(wanted, dict):
             return
         run.update(job=p, sampler=p.sampler, denoiser=p.sampler.model_wrap_cfg)
+        if wanted.get("hypernetwork"):
+            with_hypernetwork(kwargs["c"])
         watch(p.sampler.model_wrap_cfg)
         if last["step"]:
             begin_late(p.sampler, last["step"])
