@@ -34,8 +34,7 @@ class MixdiffBrush {
 
     // By keyboard, in cells.
     move([x, y]) {
-        const {layer, actions} = this.editor, [w, h] = actions.grid.cell;
-        const box = layer ? this.stage.box(layer) : [0, 0, 1, 1];
+        const {layer} = this, [w, h] = this.editor.actions.grid.cell, box = this.stage.box(layer);
         const [left, top] = this.place || [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
         this.place = [left + x * w, top + y * h].map((value) => Math.min(1, Math.max(0, value)));
         this.point(this.place);
@@ -47,7 +46,7 @@ class MixdiffBrush {
         this.cursor.hidden = true;
     }
 
-    // --- a stroke: of the selected region or guide; where there is none, it makes a region ---
+    // --- a stroke: of the selected layer; the first of a phrase makes it, and where nothing is, it makes a region ---
 
     begin(at) {
         if (this.stroke) return;
@@ -80,9 +79,16 @@ class MixdiffBrush {
         this.editor.say(`The mask could not be stored: ${error.message}`, true);
     }
 
+    // What a stroke belongs to, where it is not yet in the plan as it will be.
+    get layer() {
+        const {plan, layer, words} = this.editor, {pending} = words;
+        const made = (list, item) => ({list, index: MixdiffLayers.list(plan, list).length, item, isNew: true});
+        return pending !== null ? made("phrases", {phrase: pending}) : layer || made("regions", {});
+    }
+
     async hold(stroke) {
-        const {editor, context, shown} = this, {size} = editor.job, layer = stroke.layer = editor.layer;
-        const picture = layer?.item.mask && await editor.pictures.loaded(layer.item.mask);
+        const {editor, context, shown} = this, {size} = editor.job, layer = stroke.layer = this.layer;
+        const picture = layer.item.mask && await editor.pictures.loaded(layer.item.mask);
         const zoom = Math.min(1, MixdiffBrush.LONGEST_PX / Math.max(...size)), [width, height] = size.map((side) => Math.round(side * zoom));
         for (const canvas of [context.canvas, shown]) Object.assign(canvas, {width, height});
         context.fillRect(0, 0, width, height);
@@ -90,14 +96,14 @@ class MixdiffBrush {
             context.filter = "grayscale(1)";
             context.drawImage(picture, 0, 0, width, height);
             context.filter = "none";
-        } else if (layer && stroke.erases) {
+        } else if (!layer.isNew && stroke.erases) {
             const [left, top, right, bottom] = this.stage.box(layer);
             context.fillStyle = "#fff";
             context.fillRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
         }
-        const color = editor.color(layer || {list: "regions", index: (editor.plan.regions || []).length});
+        const color = editor.color(layer);
         this.rgb = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
-        const static_ = layer && this.stage.masks.querySelector(`[data-of="${layer.list} ${layer.index}"]`);
+        const static_ = this.stage.masks.querySelector(`[data-of="${layer.list} ${layer.index}"]`);
         if (static_) static_.hidden = true;
         shown.hidden = false;
         this.tint(0, 0, width, height);
@@ -148,7 +154,7 @@ class MixdiffBrush {
     async keep(layer, box) {
         const {editor, context} = this, bounds = MixdiffPictures.boundsOf(context);
         const mask = await editor.pictures.store(await new Promise((done) => context.canvas.toBlob(done, "image/png")));
-        if (!layer) editor.actions.add({mask});
+        if (layer.isNew) editor.actions.add({...layer.item, mask}, layer.list);
         else {
             editor.actions.change(layer, (item) => {
                 item.mask = mask;

@@ -1,8 +1,7 @@
-// The canvas on which regions and guides are drawn. The plan's text box is the only state: the editor shows what stands there and writes it there.
+// The canvas on which regions, guides and phrases are drawn. The plan's text box is the only state: the editor shows what stands there and writes it there.
 
 class MixdiffEditor {
     static POLL_MS = 300;
-    static LISTS = ["regions", "guides"];
 
     constructor(root, tab) {
         this.root = root;
@@ -38,6 +37,7 @@ class MixdiffEditor {
             this.follow();
         }, MixdiffEditor.POLL_MS);
         signal.addEventListener("abort", () => clearInterval(timer));
+        this.words.listen(signal);
         this.read();
     }
 
@@ -63,25 +63,27 @@ class MixdiffEditor {
         this.view = new MixdiffView(this.stage.frame, this.stage.node, () => this.toolbar.show());
         this.keys = new MixdiffKeys(this, new MixdiffHands(this, this.stage));
         this.toolbar.build();
-        this.panels = new MixdiffPanels(this, MixdiffPage.element("div", "mixdiff-side", body));
+        const side = MixdiffPage.element("div", "mixdiff-side", body);
+        this.words = new MixdiffWords(this, side);
+        this.panels = new MixdiffPanels(this, side);
         canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
         this.root.prepend(this.toolbar.node, body);
     }
 
     // --- the plan ---
 
-    // Regions, then guides, as they are shown: which list, which place in it, what it holds.
     get layers() {
-        return MixdiffEditor.LISTS.flatMap((list) => (this.plan[list] || []).map((item, index) => ({list, index, item})));
+        return MixdiffLayers.all(this.plan);
     }
 
     get layer() {
         return this.layers[this.selected];
     }
 
-    // Guides go on where the regions' colours end.
+    // Of a layer, also of one that is yet to come: each list goes on where the colours of the one before end.
     color({list, index}) {
-        return this.schema.color(list === "guides" ? (this.plan.regions || []).length + index : index);
+        const lists = Object.keys(MixdiffLayers.TITLES), before = this.layers.filter((layer) => lists.indexOf(layer.list) < lists.indexOf(list));
+        return this.schema.color(before.length + index);
     }
 
     read() {
@@ -102,15 +104,17 @@ class MixdiffEditor {
         const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
         const isBox = (box) => box === undefined || box === null || (Array.isArray(box) && box.length === 4 && box.every(Number.isFinite));
         const isList = (list) => Array.isArray(list) && list.every((item) => isObject(item) && isBox(item.box));
-        if (!isObject(plan) || !MixdiffEditor.LISTS.every((list) => isList(plan[list] || []))) {
-            throw new SyntaxError("a plan is an object, its regions and guides are lists of objects, a box is four numbers");
+        if (!isObject(plan) || !isObject(plan.paint || {}) || !Object.keys(MixdiffLayers.TITLES).every((list) => isList(MixdiffLayers.list(plan, list)))) {
+            throw new SyntaxError("a plan is an object, as is its paint, its regions, guides and phrases are lists of objects, a box is four numbers");
         }
         return plan;
     }
 
     // What was typed or pasted in the meantime.
     fresh() {
-        if (this.text.value !== this.written) this.read();
+        if (this.text.value === this.written) return;
+        this.words?.drop();
+        this.read();
     }
 
     // The job that the page's fields describe now.
@@ -120,6 +124,7 @@ class MixdiffEditor {
             this.followed = now;
             this.stage.arrange();
             this.panels.fill();
+            this.words.fill();
             this.check.soon();
         }
         this.backdrop.follow();
@@ -128,13 +133,15 @@ class MixdiffEditor {
     // Every edit is one change of a copy of the plan; `again` says that it goes on with the last one, which one undo takes back.
     edit(change, again = false) {
         this.fresh();
-        const plan = JSON.parse(JSON.stringify(this.plan));
+        const plan = JSON.parse(JSON.stringify(this.plan)), painted = this.words?.index >= 0;
         plan.regions = plan.regions || [];
         change(plan);
+        MixdiffLayers.tidy(plan);
         const text = MixdiffEditor.spelled(plan);
         if (text === this.written) return false;
         if (!again) this.history.changed(this.written);
         this.plan = plan;
+        if (painted && this.words.index < 0) this.words.drop();
         this.write(text);
         if (this.layers.length && this.enabled && !this.enabled.checked) this.enabled.click();
         return true;
@@ -164,13 +171,15 @@ class MixdiffEditor {
         if (!this.stage) return;
         this.stage.show();
         this.panels.show();
+        this.words.fill();
         this.toolbar.show();
         this.check.soon();
     }
 
     select(index, focus = true) {
-        if (index !== this.selected || focus) {
+        if (index !== this.selected || focus || this.words.pending !== null) {
             this.selected = Math.max(0, index);
+            if (this.selected !== this.words.index) this.words.drop();
             this.stage.mark();
             this.panels.select();
             this.toolbar.show();
@@ -180,13 +189,16 @@ class MixdiffEditor {
 
     use(tool) {
         this.tool = tool;
+        if (tool !== "brush") this.words.drop();
         this.stage.node.dataset.tool = tool;
         this.brush.hide();
         this.toolbar.show();
     }
 
+    // What is wrong is said in any case; all else waits while the first stroke of a phrase is waited for.
     say(text, bad = false) {
-        this.note.textContent = text;
+        const pending = bad ? null : this.words?.pending ?? null;
+        this.note.textContent = pending === null ? text : `Paint where "${pending}" belongs.`;
         this.note.classList.toggle("error", bad);
     }
 }

@@ -88,3 +88,31 @@ class MixdiffBoxFields {
         this.editor.actions.change(this.layer, (item) => { item.box = box.map(MixdiffGrid.fraction); });
     }
 }
+
+// Where a phrase acts: wherever it occurs, or in one of the plan's texts. Several, which only the plan's text can say, stay as they are.
+class MixdiffWhereField {
+    constructor(editor, parent, layer) {
+        Object.assign(this, {editor, layer});
+        this.control = MixdiffPage.select([], {"data-key": "in", title: editor.schema.field("Phrase", "in").description});
+        MixdiffPage.labelled("Where", this.control, parent, "mixdiff-field mixdiff-wide");
+        this.control.addEventListener("change", () => this.write());
+        this.fill();
+    }
+
+    fill() {
+        const {plan} = this.editor, item = MixdiffLayers.list(plan, this.layer.list)[this.layer.index], own = item?.in ? JSON.stringify(item.in) : "";
+        const names = MixdiffLayers.list(plan, "regions").map((region) => region.name).filter(Boolean);
+        const choices = [["", "wherever it occurs"], ['["base"]', "the base"], ...names.map((name) => [JSON.stringify([name]), name])];
+        if (!choices.some(([value]) => value === own)) choices.push([own, [item.in].flat().join(", ")]);
+        this.control.replaceChildren(...MixdiffPage.select(choices).children);
+        this.control.value = own;
+    }
+
+    write() {
+        const {value} = this.control;
+        this.editor.actions.change(this.layer, (item) => {
+            if (value) item.in = JSON.parse(value);
+            else delete item.in;
+        });
+    }
+}

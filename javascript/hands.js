@@ -87,7 +87,7 @@ class MixdiffHands {
             cancel();
             if (now && !hit) editor.actions.add({box: now});
             else if (now && layer.item.mask && !sides) editor.brush.shift(layer, [now[0] - first[0], now[1] - first[1]]);
-            else if (now) editor.actions.change(layer, (item) => { item.box = now; });
+            else if (now && MixdiffLayers.hasBox(layer)) editor.actions.change(layer, (item) => { item.box = now; });
             stage.focus();
         }, cancel);
     }

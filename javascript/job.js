@@ -20,6 +20,18 @@ class MixdiffJob {
         return this.tab === "txt2img" && Boolean(document.querySelector("#txt2img_hr-checkbox input")?.checked);
     }
 
+    get prompt() {
+        return document.querySelector(`#${this.tab}_prompt textarea`);
+    }
+
+    get hiresPrompt() {
+        return this.hires ? document.querySelector("#hires_prompt textarea") : null;
+    }
+
+    get styles() {
+        return [...document.querySelectorAll(`#${this.tab}_styles .token`)].map((token) => token.textContent.trim());
+    }
+
     // What the img2img tab that is seen works on.
     get image() {
         return [...document.querySelectorAll("#mode_img2img > .tabitem")].find((tab) => tab.offsetParent)?.querySelector("img");
@@ -48,11 +60,11 @@ class MixdiffJob {
     // As a request would have them.
     get fields() {
         const [width, height] = this.size;
-        const job = {width, height, steps: this.number("steps"), cfg_scale: this.number("cfg_scale"), batch_size: this.number("batch_size"),
+        const job = {prompt: this.prompt?.value, styles: this.styles, width, height, steps: this.number("steps"), cfg_scale: this.number("cfg_scale"), batch_size: this.number("batch_size"),
             n_iter: this.number("batch_count"), denoising_strength: this.number("denoising_strength"), sampler_name: this.input("sampling")?.value};
         if (this.tab === "img2img") return {...job, init_images: []};
         if (!this.hires) return job;
-        return {...job, enable_hr: true, hr_scale: this.number("hr_scale"), hr_resize_x: this.number("hr_resize_x"),
+        return {...job, enable_hr: true, hr_prompt: this.hiresPrompt?.value || undefined, hr_scale: this.number("hr_scale"), hr_resize_x: this.number("hr_resize_x"),
             hr_resize_y: this.number("hr_resize_y"), hr_second_pass_steps: this.number("hires_steps")};
     }
 }

@@ -4,8 +4,8 @@ class MixdiffKeys {
     static ARROWS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
     static PAN = 1 / 8;                 // of the frame
     static HELP = [
-        ["Tab", "next region or guide"], ["Arrows", "move it by a cell, or the brush"], ["Shift + arrows", "change its size"], ["Enter", "to its prompt"],
-        ["N", "new region"], ["Ctrl + D", "duplicate"], ["Del", "delete"], ["Page up, page down", "earlier or later in the list"],
+        ["Tab", "next region, guide or phrase"], ["Arrows", "move it by a cell, or the brush"], ["Shift + arrows", "change its size"], ["Enter", "to its prompt"],
+        ["N", "new region"], ["P", "paint where the selected words belong"], ["Esc", "not these words"], ["Ctrl + D", "duplicate"], ["Del", "delete"], ["Page up, page down", "earlier or later in the list"],
         ["V, B, E", "tool: box, brush, eraser"], ["Space", "paint at the brush; with the pointer: pan"], ["[ and ]", "size of the brush"],
         ["H", "heat map"], ["+, −, 0", "zoom"], ["Ctrl + arrows", "pan"], ["Ctrl + Z, Ctrl + Shift + Z", "undo, redo"], ["Shift + drag", "a new region on top of others"],
     ];
@@ -57,9 +57,9 @@ class MixdiffKeys {
     }
 
     pressed(key, event) {
-        const {editor} = this, {actions, brush, view} = editor, arrow = MixdiffKeys.ARROWS[key], boxes = editor.tool === "box";
+        const {editor} = this, {actions, brush, view, words} = editor, arrow = MixdiffKeys.ARROWS[key], boxes = editor.tool === "box";
         const does = {
-            Delete: () => actions.remove(), Backspace: () => actions.remove(), Enter: () => editor.panels.focus(), n: () => actions.addInTheMiddle(),
+            Delete: () => actions.remove(), Backspace: () => actions.remove(), Enter: () => editor.panels.focus(), n: () => actions.addInTheMiddle(), p: () => words.paint(),
             PageUp: () => actions.reorder(-1), PageDown: () => actions.reorder(1), v: () => editor.use("box"), b: () => editor.use("brush"),
             e: () => editor.use("eraser"), h: () => editor.heat.toggle(), "+": () => view.by(1.25), "=": () => view.by(1.25), "-": () => view.by(0.8),
             0: () => view.reset(), "[": () => editor.toolbar.resize(0.8), "]": () => editor.toolbar.resize(1.25),
@@ -67,6 +67,7 @@ class MixdiffKeys {
         if (does) does();
         else if (arrow && !boxes) brush.move(arrow);
         else if (arrow && event.target.matches(".mixdiff-box")) actions.nudge(arrow, event.shiftKey);
+        else if (key === "Escape" && words.pending !== null) words.drop();
         else if (key === " ") this.space(event);
         else return false;
         return true;

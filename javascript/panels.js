@@ -1,10 +1,11 @@
-// The layers: a card for each region and guide, the selected one with all of its fields; and the base's.
+// The layers: a card for each region, guide and phrase, the selected one with all of its fields; and the base's.
 
 class MixdiffPanels {
     static OWN = "the job's own";
+    static HEAD = [{path: ["enabled"], title: "Visible"}, {path: ["name"], title: "Name", otherwise: "none"}];
     static LISTS = {
         regions: {
-            record: "Region", title: "Region", always: [{path: ["prompt"], title: "Prompt", rows: 2, otherwise: MixdiffPanels.OWN}],
+            record: "Region", head: MixdiffPanels.HEAD, always: [{path: ["prompt"], title: "Prompt", rows: 2, otherwise: MixdiffPanels.OWN}],
             details: [{path: ["negative_prompt"], title: "Negative prompt", rows: 2, otherwise: MixdiffPanels.OWN},
                 {path: ["cfg_scale"], title: "CFG Scale", otherwise: MixdiffPanels.OWN}, {path: ["weight"], title: "Weight"},
                 {path: ["seed"], title: "Seed", otherwise: "the job's noise"}, {path: ["window"], title: "Window"},
@@ -12,11 +13,11 @@ class MixdiffPanels {
                 {record: "Range", path: ["range", "to"], title: "To", otherwise: "the end"}],
         },
         guides: {
-            record: "Guide", title: "Guide", always: [],
+            record: "Guide", head: MixdiffPanels.HEAD, always: [],
             details: [{path: ["strength"], title: "Strength (higher = closer to the guide; the inverse of denoising)", wide: true}, {path: ["fit"], title: "Fit"}],
         },
+        phrases: {record: "Phrase", head: [], always: [{path: ["phrase"], title: "Phrase", wide: true}], details: [{path: ["strength"], title: "Strength"}]},
     };
-    static HEAD = [{path: ["enabled"], title: "Visible"}, {path: ["name"], title: "Name", otherwise: "none"}];
     static BASE = [{path: ["share"], title: "Share of the base inside regions"}, {path: ["feather"], title: "Feather (px)"}];
 
     constructor(editor, parent) {
@@ -24,8 +25,9 @@ class MixdiffPanels {
         this.tokens = [];
         this.fields = [];
         this.details = [];
+        this.wrong = "";
         const {element} = MixdiffPage;
-        this.cards = element("div", "mixdiff-list", parent, {role: "group", "aria-label": "Regions and guides"});
+        this.cards = element("div", "mixdiff-list", parent, {role: "group", "aria-label": "Regions, guides and words"});
         const base = element("details", "mixdiff-base", parent);
         element("summary", "", base).textContent = "Base: the job's own prompt, where no region is";
         const of = (plan, make) => plan.base || (make ? plan.base = {} : {});
@@ -40,8 +42,9 @@ class MixdiffPanels {
             this.fields = layers.map((layer) => this.card(layer));
             this.details = [];
             this.opened = null;
+            this.wrong = "";
         }
-        layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = this.title(layer); });
+        layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = MixdiffLayers.title(layer); });
         this.select();
         this.fill();
     }
@@ -50,20 +53,16 @@ class MixdiffPanels {
         for (const field of [...this.fields.flat(), ...this.details, ...this.base]) field.fill();
     }
 
-    title({list, index}) {
-        return `${MixdiffPanels.LISTS[list].title} ${index + 1}`;
-    }
-
     card(layer) {
-        const {record, always} = MixdiffPanels.LISTS[layer.list], card = MixdiffPage.element("fieldset", "mixdiff-panel", this.cards);
+        const {record, head, always} = MixdiffPanels.LISTS[layer.list], card = MixdiffPage.element("fieldset", "mixdiff-panel", this.cards);
         card.style.setProperty("--color", this.editor.color(layer));
         MixdiffPage.element("legend", "", card);
         for (const kind of ["focusin", "pointerdown"]) card.addEventListener(kind, () => this.editor.select([...this.cards.children].indexOf(card), false));
-        return [...this.part(card, "mixdiff-head", record, MixdiffPanels.HEAD, layer), ...this.part(card, "mixdiff-always", record, always, layer)];
+        return [...this.part(card, "mixdiff-head", record, head, layer), ...this.part(card, "mixdiff-always", record, always, layer)];
     }
 
     part(card, className, record, specs, {list, index}) {
-        const parent = MixdiffPage.element("div", className, card), of = (plan) => plan[list]?.[index];
+        const parent = MixdiffPage.element("div", className, card), of = (plan) => MixdiffLayers.list(plan, list)[index];
         return specs.map((spec) => new MixdiffField(this.editor, parent, {record, of, ...spec}));
     }
 
@@ -78,7 +77,9 @@ class MixdiffPanels {
             this.details = [];
             if (card) {
                 this.details = this.part(card, "mixdiff-grid", MixdiffPanels.LISTS[layer.list].record, MixdiffPanels.LISTS[layer.list].details, layer);
-                this.details.push(new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer));
+                this.details.push(MixdiffLayers.hasBox(layer) ? new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer)
+                    : new MixdiffWhereField(this.editor, card.lastChild, layer));
+                this.mark();
             }
         }
         this.count();
@@ -86,7 +87,7 @@ class MixdiffPanels {
 
     focus() {
         const card = this.cards.children[this.editor.selected];
-        (card?.querySelector("textarea") || card?.querySelector("[data-key=name]"))?.focus();
+        (card?.querySelector("textarea") || card?.querySelector("[data-key=name], [data-key=phrase]"))?.focus();
     }
 
     // The tokens of each region's prompts, as the page's own counter shows them.
@@ -101,9 +102,10 @@ class MixdiffPanels {
         });
     }
 
-    // Where the server found something wrong: "regions[0].weight".
-    mark(field) {
-        const [, list, index, key] = field.match(/^(\w+)\[(\d+)\]\.(\w+)/) || [];
+    // Where the server found something wrong: "regions[0].weight", "paint.phrases[0].phrase".
+    mark(field = this.wrong) {
+        this.wrong = field;
+        const [, list, index, key] = field.match(/^(?:paint\.)?(\w+)\[(\d+)\]\.(\w+)/) || [];
         this.editor.layers.forEach((layer, i) => {
             const wrong = layer.list === list && layer.index === Number(index), card = this.cards.children[i];
             card.classList.toggle("wrong", wrong);

@@ -1,9 +1,9 @@
-// The canvas: a box for each region and guide, their masks and pictures.
+// The canvas: a box for each region, guide and phrase, their masks and pictures.
 
 class MixdiffStage {
     static SIDES = ["n", "e", "s", "w", "nw", "ne", "se", "sw"];
     static FITS = {cover: "cover", contain: "contain", stretch: "fill"};
-    static EMPTY = "Drag to draw a region, or take a template.";
+    static EMPTY = "Drag to draw a region, take a template, or select words in the prompt and press Paint words.";
 
     constructor(editor, parent) {
         const {element} = MixdiffPage;
@@ -26,8 +26,9 @@ class MixdiffStage {
         return item.box || (item.mask && this.editor.pictures.bounds(item.mask, () => this.arrange())) || [0, 0, 1, 1];
     }
 
-    words({list, index, item}) {
-        return item.name || item.prompt || `${list === "guides" ? "guide" : "region"} ${index + 1}`;
+    words(layer) {
+        const {name, prompt, phrase} = layer.item;
+        return phrase || name || prompt || MixdiffLayers.title(layer).toLowerCase();
     }
 
     show() {
@@ -40,7 +41,7 @@ class MixdiffStage {
         this.arrange();
         this.showMasks();
         this.mark();
-        if (focused) (children[this.editor.selected] || this.node).focus({preventScroll: true});
+        if (focused) (this.selected || this.node).focus({preventScroll: true});
     }
 
     made() {
@@ -54,8 +55,9 @@ class MixdiffStage {
     fill(box, layer) {
         const {list, index, item} = layer, guide = list === "guides", words = this.words(layer);
         box.style.setProperty("--color", this.editor.color(layer));
-        box.setAttribute("aria-label", `${guide ? "Guide" : "Region"} ${index + 1}: ${words}`);
+        box.setAttribute("aria-label", `${MixdiffLayers.title(layer)}: ${words}`);
         box.classList.toggle("guide", guide);
+        box.classList.toggle("phrase", list === "phrases");
         box.classList.toggle("masked", Boolean(item.mask));
         box.classList.toggle("off", item.enabled === false);
         box.querySelector(".mixdiff-label").textContent = `${index + 1} ${words}`;
@@ -84,7 +86,7 @@ class MixdiffStage {
 
     showMasks() {
         const masked = this.editor.layers.filter(({item}) => typeof item.mask === "string" && item.enabled !== false);
-        const wanted = JSON.stringify(masked.map(({list, index, item}) => [list, index, item.mask]));
+        const wanted = JSON.stringify(masked.map(({list, index, item}) => [list, index, item.mask, this.editor.color({list, index})]));
         if (wanted === this.shownMasks) return;
         this.shownMasks = wanted;
         this.masks.replaceChildren(...masked.map((layer) => {
@@ -96,11 +98,16 @@ class MixdiffStage {
         }));
     }
 
+    // None while a phrase waits for its first stroke.
+    get selected() {
+        return this.editor.words.pending === null ? this.boxes.children[this.editor.selected] : undefined;
+    }
+
     mark() {
-        [...this.boxes.children].forEach((box, i) => box.classList.toggle("selected", i === this.editor.selected));
+        for (const box of this.boxes.children) box.classList.toggle("selected", box === this.selected);
     }
 
     focus() {
-        (this.boxes.children[this.editor.selected] || this.node).focus({preventScroll: true});
+        (this.selected || this.node).focus({preventScroll: true});
     }
 }

@@ -8,7 +8,7 @@ class MixdiffToolbar {
     constructor(editor) {
         this.editor = editor;
         const {element} = MixdiffPage;
-        this.node = element("div", "mixdiff-bar", null, {role: "toolbar", "aria-label": "Regions and guides"});
+        this.node = element("div", "mixdiff-bar", null, {role: "toolbar", "aria-label": "Regions, guides and words"});
         this.lower = element("div", "mixdiff-bar", null, {role: "toolbar", "aria-label": "View"});
     }
 
@@ -23,6 +23,7 @@ class MixdiffToolbar {
         const add = this.group(node, "Add");
         button("Add", "Add a region in the middle (N)", add, () => actions.addInTheMiddle());
         button("Guide…", "Add a guide image: choose a file, or drop one on the canvas", add, () => editor.guides.choose());
+        button("Paint words", "Paint where the selected words belong (P)", add, () => editor.words.paint());
         const templates = select([["", "Template…"], ...Object.keys(MixdiffActions.TEMPLATES).map((name) => [name, name])], {"aria-label": "Template"});
         templates.className = "mixdiff-template";
         templates.addEventListener("change", () => {
@@ -31,8 +32,8 @@ class MixdiffToolbar {
         });
         add.append(templates);
         const edit = this.group(node, "Edit");
-        this.ofLayer = [button("Duplicate", "Duplicate what is selected (Ctrl+D)", edit, () => actions.duplicate()),
-            button("Delete", "Delete what is selected (Del)", edit, () => actions.remove()),
+        this.ofBox = button("Duplicate", "Duplicate what is selected (Ctrl+D)", edit, () => actions.duplicate());
+        this.ofLayer = [button("Delete", "Delete what is selected (Del)", edit, () => actions.remove()),
             button("↑", "Earlier in the list (Page up)", edit, () => actions.reorder(-1)), button("↓", "Later in the list (Page down)", edit, () => actions.reorder(1))];
         const history = this.group(node, "History");
         this.undo = button("Undo", "Undo (Ctrl+Z)", history, () => editor.undo());
@@ -75,10 +76,11 @@ class MixdiffToolbar {
         const {tool, layer, history, heat, view, brush} = this.editor;
         for (const [name, button] of this.tools) button.setAttribute("aria-pressed", name === tool);
         for (const button of this.ofLayer) button.disabled = !layer;
+        this.ofBox.disabled = !layer || !MixdiffLayers.hasBox(layer);
         this.undo.disabled = !history.past.length;
         this.redo.disabled = !history.future.length;
         this.brush.hidden = tool === "box";
-        this.clear.disabled = !layer?.item.mask;
+        this.clear.disabled = this.ofBox.disabled || !layer.item.mask;
         for (const [key, slider] of this.sliders) slider.value = brush[key];
         this.heat.setAttribute("aria-pressed", heat.on);
         this.zoom.textContent = `${Math.round(100 * view.zoom)} %`;
