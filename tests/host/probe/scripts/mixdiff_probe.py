@@ -87,9 +87,10 @@ def with_hypernetwork(conds):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         cond = conds.batch[0][0].schedules[0].cond
-        made = Hypernetwork("probe", [cond.shape[-1]], weight_init="Normal")
+        cond = cond["crossattn"] if isinstance(cond, dict) else cond
+        made = Hypernetwork("probe", [cond.shape[-1]], [1, 2, 1], weight_init="KaimingNormal")
     for layer in [layer for layers in made.layers.values() for layer in layers]:
-        layer.multiplier = 30.0
+        layer.multiplier = 1.0
         layer.to(cond.device).eval().requires_grad_(False)
     shared.loaded_hypernetworks.append(made)
     undo.append(lambda: shared.loaded_hypernetworks.remove(made))
