@@ -11,8 +11,9 @@ from tests.host.jobs import LEFT_RIGHT, hires, img2img, inpaint, mask, picture
 
 DRAWN = {"regions": [{"seed": 5, "mask": mask(), "prompt": "a blue cross"}, {"seed": 6, "range": {"unit": "steps", "to": 0.5}}],
          "guides": [{"image": picture(), "box": [0, 0, 0.5, 0.5]}]}
+PAINTED = {"paint": {"phrases": [{"phrase": "red circle", "mask": mask()}]}}
 METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
-           "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN}
+           "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN, "paint": PAINTED}
 RAISES = {"error": "ZeroDivisionError", "memory": "OutOfMemoryError"}
 # (where, what, at which call, what the user gets with mixdiff): None is a picture, a name is that exception with status 500
 HOSTS = [
@@ -29,6 +30,8 @@ OURS = [
       for call in (0, 1)],
     *[(f"mixdiff.host.{method}", kind, 0, name) for method in ("guiding.Guiding.loop", "guiding.Guiding.denoise", "guiding.Guiding.at",
                                                                 "noise.Noise.enter") for kind, name in RAISES.items()],
+    *[(f"mixdiff.paint.{method}", kind, call, name) for method in ("Brush.over", "Brush._mixed", "Words.seen") for kind, name in RAISES.items()
+      for call in (0, 5)],
     ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
     ("network", "recursion", 1, "RuntimeError"),
     ("network's place", "replaced", 1, "RuntimeError"), ("network's place", "replaced", 3, "RuntimeError"),
@@ -67,7 +70,7 @@ def test_another_extension_may_wrap_us(host):
 
 @pytest.mark.parametrize("at, kind, call, name", OURS)
 def test_after_a_fault_of_mixdiff_all_is_as_before_and_there_is_no_picture(host, plain, at, kind, call, name):
-    plan = DRAWN if ".host." in at else LEFT_RIGHT
+    plan = DRAWN if ".host." in at else PAINTED if ".paint." in at else LEFT_RIGHT
     answer = go(host, at, kind, call, plan)
     assert answer.status == 500 and answer.body["error"] == name and "images" not in answer.body
     assert host.txt2img().body["images"] == plain[0]
