@@ -12,13 +12,14 @@ from lib_mixdiff.boxes import Box
 
 LONGEST = 96            # cells of a map's longer side that are kept
 PANEL_PX, GAP_PX, LINE_PX = 112, 6, 14
+LEAST_PX = 460          # for the title
 STEPS = 8               # that a picture shows at most
 INK, PAPER = "#e8e8e8", "#101014"
 
 
 class Looks:
     """Of the pictures of one pass. A map says for each cell of the canvas which share of the attention the phrase has there, from 0 to 1:
-    summed over its tokens; the mean over layers, heads, and where pieces overlap over these."""
+    summed over its tokens; the mean over layers, heads, and where pieces overlap over these. Of a step's several evaluations, the last."""
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
@@ -49,9 +50,9 @@ class Looks:
             self.maps.setdefault(key, {})[self.step] = F.interpolate(mean[None, None], size, mode="area")[0, 0].cpu()
         self._seen.clear()
 
-    def picture(self, image: int, names: Sequence[str], colors: Sequence[str]) -> Image.Image | None:
-        """A row for each phrase, by its index in `names`, and a column for each of some steps; black is nothing, white the phrase's largest
-        share in any step, and below each map its mean. None where no phrase of this image was seen."""
+    def picture(self, image: int, title: str, names: Sequence[str], colors: Sequence[str]) -> Image.Image | None:
+        """With a title, a row for each phrase, by its index in `names`, and a column for each of some steps; black is nothing, white the
+        phrase's largest share in any step, and below each map its mean. None where no phrase of this image was seen."""
         self.finish()
         rows = [(phrase, maps) for (of, phrase), maps in sorted(self.maps.items(), key=lambda item: item[0]) if of == image]
         if not rows:
@@ -60,12 +61,14 @@ class Looks:
         steps = [steps[i] for i in sorted({round(i) for i in np.linspace(0, len(steps) - 1, min(STEPS, len(steps)))})]
         zoom = PANEL_PX / max(self.height, self.width)
         width, height = max(8, round(zoom * self.width)), max(8, round(zoom * self.height))
-        whole = Image.new("RGB", (GAP_PX + len(steps) * (width + GAP_PX), LINE_PX + len(rows) * (height + 2 * LINE_PX + GAP_PX)), PAPER)
+        size = max(LEAST_PX, GAP_PX + len(steps) * (width + GAP_PX)), 2 * LINE_PX + len(rows) * (height + 2 * LINE_PX + GAP_PX)
+        whole = Image.new("RGB", size, PAPER)
         draw = ImageDraw.Draw(whole)
+        draw.text((GAP_PX, 1), f"{title}: where its painted words look, and their share of the attention", INK)
         for column, step in enumerate(steps):
-            draw.text((GAP_PX + column * (width + GAP_PX), 1), f"step {step + 1}", INK)
+            draw.text((GAP_PX + column * (width + GAP_PX), LINE_PX), f"step {step + 1}", INK)
         for row, (phrase, maps) in enumerate(rows):
-            top, most = LINE_PX + row * (height + 2 * LINE_PX + GAP_PX), max(float(each.max()) for each in maps.values()) or 1.0
+            top, most = 2 * LINE_PX + row * (height + 2 * LINE_PX + GAP_PX), max(float(each.max()) for each in maps.values()) or 1.0
             draw.text((GAP_PX, top), names[phrase].encode("latin-1", "replace").decode("latin-1"), colors[phrase % len(colors)])
             for column, step in enumerate(steps):
                 if step not in maps:

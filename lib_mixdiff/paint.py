@@ -29,7 +29,7 @@ class Words:
     def __init__(self, columns: Sequence[int], areas: Tensor, phrases: Mapping[int, Sequence[int]] | None = None) -> None:
         """`columns` of the text condition, and for each of them (height, width) cells of the canvas: strength times mask, the largest where
         several phrases share a token. `phrases`: where among the columns the plan's phrases are, by their index."""
-        self.columns, self.areas, self.phrases = torch.tensor(columns), areas, phrases or {}
+        self.columns, self.areas, self.phrases = torch.tensor(columns, device=areas.device), areas, phrases or {}
         self.paints = bool((areas > 0).any())
         self._seen: dict[tuple[Box, int, int], Tensor] = {}
 
@@ -41,9 +41,9 @@ class Words:
             self._seen[key] = F.interpolate(part[None], (height, width), mode="bilinear", antialias=True)[0].flatten(1).T.contiguous()
         return self._seen[key]
 
-    def to(self, device: torch.device) -> None:
-        if self.columns.device != device:
-            self.columns, self.areas = self.columns.to(device), self.areas.to(device)
+    def forget(self) -> None:
+        """What `seen` keeps: crops of a grid that does not come back."""
+        self._seen.clear()
 
 
 class Row(NamedTuple):
@@ -65,9 +65,9 @@ def paint_(scores: Tensor, words: Words, areas: Tensor, weight: float, spread: s
     return scores.index_add_(-1, words.columns, weight * loudness(scores, spread) * areas)
 
 
-def attention(scores: Tensor, d: int) -> Tensor:
-    """softmax(scores / sqrt(d)), over the tokens."""
-    return (scores * d**-0.5).softmax(-1)
+def attention_(scores: Tensor, d: int) -> Tensor:
+    """softmax(scores / sqrt(d)), over the tokens; scores are scaled in place."""
+    return scores.mul_(d**-0.5).softmax(-1)
 
 
 class Brush:
@@ -100,6 +100,7 @@ class Brush:
     def _forward(self, layer: Any, rows: Sequence[Row], painted: list[int], looked: list[int]) -> Callable[..., Tensor]:
         plain, others_own = layer.forward, "forward" in vars(layer)
         rest = [r for r in range(len(rows)) if r not in painted]
+        ours, theirs, seen = together(painted), together(rest), together(looked)
 
         def forward(x: Tensor, context: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             """x (rows, queries, channels), context (rows, tokens, channels)."""
@@ -108,27 +109,27 @@ class Brush:
                 raise RuntimeError(f"a cross-attention got {tuple(x.shape)}, where paint expects {len(rows)} rows of {height} x {width}: "
                                    "another extension changes the network's calls; disable it, or leave paint out of the plan")
             if looked:
-                self._mixed(layer, x[looked], context[looked], [rows[r] for r in looked], 0.0)
+                self._mixed(layer, x[seen], context[seen], [rows[r] for r in looked], 0.0, self.looks)
             if not painted:
                 return plain(x, context, *args, **kwargs)
-            mine = x[painted], context[painted], [rows[r] for r in painted]
-            ours = layer.to_out(self._mixed(layer, *mine, self.weight))
-            if others_own:              # IP-Adapter's, which adds to the host's: ours is what the paint changes
+            mine = x[ours], context[ours], [rows[r] for r in painted]
+            mixed = layer.to_out(self._mixed(layer, *mine, self.weight, self.looks))
+            if others_own:              # what IP-Adapter or NegPip put there, which adds to the host's: ours is what the paint changes
                 out = plain(x, context, *args, **kwargs).clone()
-                out[painted] += ours - layer.to_out(self._mixed(layer, *mine, 0.0))
+                out[ours] += mixed - layer.to_out(self._mixed(layer, *mine, 0.0))
             elif rest:
-                theirs = plain(x[rest], context[rest], *args, **kwargs)
-                out = theirs.new_empty(len(rows), *theirs.shape[1:])
-                out[rest], out[painted] = theirs, ours.to(theirs)
+                others = plain(x[theirs], context[theirs], *args, **kwargs)
+                out = others.new_empty(len(rows), *others.shape[1:])
+                out[theirs], out[ours] = others, mixed.to(others)
             else:
-                out = ours
+                out = mixed
             return out
 
         return forward
 
-    def _mixed(self, layer: Any, x: Tensor, context: Tensor, rows: Sequence[Row], weight: float) -> Tensor:
-        """The values as the places of these rows attend to them, (rows, queries, channels). Computed in float32; the host's own way to
-        attend is for what is not painted."""
+    def _mixed(self, layer: Any, x: Tensor, context: Tensor, rows: Sequence[Row], weight: float, looks: Looks | None = None) -> Tensor:
+        """The values as the places of these rows attend to them, (rows, queries, channels). Scores and softmax are float32; the host's own
+        way to attend is for what is not painted."""
         for_keys, for_values = self.contexts(layer, context)
         q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
                    for part in (layer.to_q(x), layer.to_k(for_keys), layer.to_v(for_values)))
@@ -136,14 +137,17 @@ class Brush:
         with torch.autocast("cpu" if x.device.type == "mps" else x.device.type, enabled=False):      # MPS has none
             for r, (words, crop, image) in enumerate(rows):
                 assert words is not None
-                words.to(x.device)
                 scores = q[r].float() @ k[r].float().transpose(-2, -1)
                 if weight > 0:
                     paint_(scores, words, words.seen(crop, *self._size), weight, self.spread)
-                shares = attention(scores, q.shape[-1])
-                if self.looks is not None and weight == self.weight * words.paints:
-                    for phrase, which in words.phrases.items():
-                        seen = shares[..., words.columns[which]].sum(-1).mean(0)
-                        self.looks.see(image, phrase, crop, seen.unflatten(0, self._size))
+                shares = attention_(scores, q.shape[-1])
+                for phrase, which in words.phrases.items() if looks is not None else ():
+                    looks.see(image, phrase, crop, shares[..., words.columns[which]].sum(-1).mean(0).unflatten(0, self._size))
                 found.append((shares @ v[r].float()).transpose(0, 1).flatten(1))
+                del scores, shares          # before the next row's are made
         return torch.stack(found).to(v.dtype)
+
+
+def together(rows: list[int]) -> slice | list[int]:
+    """Their index: where they follow each other, one that copies nothing."""
+    return slice(rows[0], rows[-1] + 1) if rows and rows == [*range(rows[0], rows[-1] + 1)] else rows

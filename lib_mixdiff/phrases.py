@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|<[^>]*>")      # of a prompt, as people see it
@@ -44,11 +44,11 @@ def columns_of(phrase: Tokens, text: Tokens) -> list[int]:
     return sorted(found)
 
 
-def nearest_words(phrase: str, texts: Sequence[str]) -> str | None:
+def nearest_words(phrase: str, texts: Iterable[str]) -> str | None:
     """The words of the texts that are most like the phrase; None where none are."""
     length, wanted = len(WORD.findall(phrase)), " ".join(phrase.lower().split())
     best, likeness = None, CLOSE
-    for text in texts:
+    for text in dict.fromkeys(texts):
         words = [match.span() for match in WORD.finditer(text)]
         for count in {max(1, length - 1), length, length + 1}:
             for first, last in zip(words, words[count - 1:]):

@@ -44,7 +44,7 @@ class Script(scripts.Script):
 
     def postprocess(self, p, processed, *args):
         carry(processed.images)
-        processed.images += getattr(p, "_mixdiff_looks", [])
+        Run.show(p, processed)
 
 
 def on_ui_settings():

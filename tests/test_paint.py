@@ -15,7 +15,7 @@ from ldm.modules.diffusionmodules.openaimodel import UNetModel
 from lib_mixdiff.boxes import Box
 from lib_mixdiff.looks import Looks
 from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
-from lib_mixdiff.paint import Brush, Row, Words, attention, paint_
+from lib_mixdiff.paint import Brush, Row, Words, attention_, paint_
 from lib_mixdiff.patching import swapped
 from tests.test_weights import everything
 from tests.tiny import CONTEXT, UNET
@@ -87,7 +87,7 @@ def test_the_formula_is_the_papers(scale):
         e = np.exp((qkt + w * a) / np.sqrt(d))
         expected.append(e / e.sum(1, keepdims=True) @ v[head].numpy())
     scores = paint_(q @ k.transpose(-2, -1), Words(columns, torch.ones(1)), areas, math.log1p(SIGMA), scale)
-    assert np.abs((attention(scores, d) @ v).numpy() - np.stack(expected)).max() < 1e-12
+    assert np.abs((attention_(scores, d) @ v).numpy() - np.stack(expected)).max() < 1e-12
 
 
 @pytest.mark.parametrize("scale", ["max", "std"])
@@ -281,4 +281,4 @@ def test_looking_changes_nothing_and_sees_what_the_softmax_gives(network, streng
         assert torch.equal(call(network, x, t, text), call(network, x, t, text)), "with strength 0 the host's own"
     tool.looks.finish()
     assert torch.allclose(tool.looks.maps[0, 0][0], torch.ones(16, 16)), "all the words together are all of the attention"
-    assert tool.looks.picture(0, ["all"], ["#c81d3a"]).width > 100 and tool.looks.picture(1, ["all"], ["#c81d3a"]) is None
+    assert tool.looks.picture(0, "", ["all"], ["#c81d3a"]).width > 100 and tool.looks.picture(1, "", ["all"], ["#c81d3a"]) is None

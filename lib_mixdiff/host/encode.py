@@ -79,8 +79,9 @@ def _padded(conds: Cond, uncond: Cond, denoiser: Denoiser) -> tuple[Cond, Cond]:
 
 def _encoded(p: Job, parse: Any, texts: Sequence[str | None], negative: bool) -> list:
     """Schedules by text, None where that is None; encoded as the pass at hand encodes its own."""
-    steps, hires_steps = steps_of(p)
-    width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if getattr(p, "is_hr_pass", False) else (p.width, p.height)
+    hires = getattr(p, "is_hr_pass", False)
+    steps, hires_steps = steps_of(p, hires)
+    width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
     read = without_comments if negative else spoken
     given = prompt_parser.SdConditioning([read(t) for t in texts if t is not None], is_negative_prompt=negative, width=width, height=height)
     if not given:

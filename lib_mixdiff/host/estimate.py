@@ -14,12 +14,13 @@ from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, loaded, refuse, refuse_weightless
 from lib_mixdiff.host.lora import calls_in
-from lib_mixdiff.host.painting import areas_of, find
+from lib_mixdiff.host.painting import areas_of
 from lib_mixdiff.host.prompts import spoken
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.host.said import Said
+from lib_mixdiff.host.said import Said, steps_of
 from lib_mixdiff.host.schedule import readout
 from lib_mixdiff.host.tiling import grid_of
+from lib_mixdiff.host.wording import crops_of, find
 from lib_mixdiff.mosaic import Mosaic, Part, Told
 from lib_mixdiff.nested import List
 from lib_mixdiff.plan import Plan, Region
@@ -66,14 +67,12 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
     elif job.init_images is not None:
         first = int(strength * whole) + 1
     canvases = canvases_of(job)
-    refuse_unsaid(plan, job, job.prompt, canvases[0])
-    for canvas in canvases[1:] if hires else ():
-        with inside("hires"):
-            refuse_unsaid(hires, job, job.hr_prompt or job.prompt, canvas)
     passes = [_pass(plan, job, canvases[0], job.sampler_name, job.scheduler, job.prompt, first, whole)]
     second = job.hr_second_pass_steps or job.steps
-    passes += [_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_scheduler or job.scheduler,
-                     job.hr_prompt or job.prompt, second, int(second / strength) if strength else 0) for canvas in canvases[1:]]
+    for canvas in canvases[1:]:
+        with inside("hires"):
+            passes.append(_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_scheduler or job.scheduler,
+                                job.hr_prompt or job.prompt, second, int(second / strength) if strength else 0, hires=True))
     cells = sum(p["work"] * p["plain_cells"] for p in passes)
     return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
             "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
@@ -96,18 +95,6 @@ def canvases_of(job: SimpleNamespace) -> list[Canvas]:
     return [replace(first, view=view_before_cut(cut, cells)), replace(second, scale=whole[0] / job.width)]
 
 
-def refuse_unsaid(plan: Plan, job: SimpleNamespace, prompt: str, canvas: Canvas) -> None:
-    """PlanError where something painted cannot be had; whether it is in the prompts as far as these are known: a job without a prompt has
-    not said yet what it will be."""
-    if not plan.paint.acts:
-        return
-    areas_of(plan, canvas)
-    if prompt and loaded() is not None:
-        styles = getattr(shared, "prompt_styles", None)
-        text = styles.apply_styles_to_prompt(prompt, list(job.styles)) if styles else prompt
-        find(plan, Said([spoken(text)], [region.prompt for region in active_regions(plan)], job.steps))
-
-
 def _canvas(width: int, height: int) -> Canvas:
     if not 0 < width * height <= LARGEST / CELL_PX**2:
         raise PlanError("job", f"{width * CELL_PX}x{height * CELL_PX}", f"ask for at least {CELL_PX} px each way and at most "
@@ -122,7 +109,7 @@ def _model(region: Region, plan: Plan, job: SimpleNamespace) -> Any:
 
 
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, scheduler: str, prompt: str, steps: int,
-          whole: int) -> dict[str, Any]:
+          whole: int, hires: bool = False) -> dict[str, Any]:
     """Of `whole` steps the last ones are made."""
     asked = evaluations(sampler_name or None, steps)
     parts = [and_weights(prompt)] * job.batch_size
@@ -130,10 +117,12 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, s
     plain = (sum(map(len, parts)) + job.batch_size) * canvas.height * canvas.width
     shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
     regions, grid = active_regions(plan), grid_of(plan)
+    members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
+    if plan.paint.acts:
+        _refuse_unsaid(plan, job, canvas, members, prompt, hires)
     if regions or grid:
         each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
                      None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
-        members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
         if grid is not None:        # of a shifted one, that of the first step
             members = grid.tiles(members)
         shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
@@ -141,3 +130,14 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, s
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
             "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,
             "plain_cells": asked * plain, **readout(plan, sampler_name, scheduler, whole, steps)}
+
+
+def _refuse_unsaid(plan: Plan, job: SimpleNamespace, canvas: Canvas, members: list, prompt: str, hires: bool) -> None:
+    """PlanError where something painted cannot be had; whether it is in the prompts as far as these are known: a job without one has not
+    said yet what it will be."""
+    areas, styles = areas_of(plan, canvas), getattr(shared, "prompt_styles", None)
+    if styles:
+        prompt = styles.apply_styles_to_prompt(prompt, list(job.styles))
+    if prompt and loaded() is not None:
+        said = Said([spoken(prompt)], [region.prompt for region in active_regions(plan)], *steps_of(cast(Job, job), hires))
+        find(plan, said, crops_of(members, plan), areas)

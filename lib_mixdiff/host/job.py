@@ -41,7 +41,7 @@ def _refuse(plan: Plan, p: Job) -> None:
     refuse_model(plan.model, p)
     if plan.amdm is not None:
         raise PlanError("amdm", plan.to_dict()["amdm"], "leave the key out of the plan", NOT_YET)
-    if plan.paint.phrases:
+    if plan.paint.acts:
         refuse_paint()
     for index, region in enumerate(plan.regions):
         if not region.enabled:

@@ -63,7 +63,7 @@ class Job(Protocol):
     paste_to: tuple[int, int, int, int] | None      # px of the picture: left, top, width, height that "only masked" draws
     overlay_images: list[Any] | None                # of the picture's size
     _mixdiff: object            # ours: host.run.Run
-    _mixdiff_looks: list[Any]   # ours: pictures of where painted words look
+    _mixdiff_looks: list[tuple[int, Any]]           # ours: by the job's picture, where its painted words look
     _mixdiff_checkpoints: Any   # ours: host.checkpoints.Checkpoints
 
 

@@ -16,9 +16,12 @@ from lib_mixdiff.host.checkpoints import forget
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
+from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sampling import Sampling, models_of
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
+from lib_mixdiff.host.wording import find
 from lib_mixdiff.plan import Plan
+from lib_mixdiff.regions import active_regions
 from lib_mixdiff.seeds import RANDOM, SEEDS, has_seeds, of_image, seeded
 
 INFOTEXT = "mixdiff"    # key of the plan under a picture
@@ -93,13 +96,20 @@ class Run:
         if p.extra_generation_params.get(INFOTEXT):
             ps.samples = vae.decoded(ps.samples)
 
+    @classmethod
+    def show(cls, p: Job, processed: Any) -> None:
+        """For `postprocess`: pictures of where painted words look, each under the text of the picture that it is about."""
+        for index, picture in getattr(p, "_mixdiff_looks", ()):
+            processed.images.append(picture)
+            processed.infotexts.append(processed.infotexts[min(processed.index_of_first_image + index, len(processed.infotexts) - 1)])
+
     def before_sampling(self, p: Job, x: Tensor, noise: Tensor, conds: Conds) -> None:
         """For `process_before_every_sampling`, once a pass, with its latent and its unit noise. Cannot fail: what is wrong is raised
         inside the launch, from where it reaches the user."""
-        sampling, failed = None, None
+        sampling, failed, place = None, None, ["hires"] if getattr(p, "is_hr_pass", False) else []
         try:
             if (plan := self.plan_of_pass(p)) is not None:
-                with within(["hires"] if getattr(p, "is_hr_pass", False) else []):
+                with within(place):
                     sampling = Sampling(plan, p, x, noise)
         except Exception as error:
             failed = error
@@ -110,7 +120,8 @@ class Run:
             if failed is not None:
                 raise failed
             if sampling is not None:
-                sampling.enter(stack, conds)
+                with within(place):
+                    sampling.enter(stack, conds)
                 self.sampling = sampling
                 stack.callback(setattr, self, "sampling", None)
 
@@ -125,6 +136,9 @@ class Run:
         if hires is not None and getattr(p, "enable_hr", False) and not getattr(p, "hr_checkpoint_name", None):
             with inside("hires"):       # before the first pass has taken its time
                 models_of(hires, p)
+                if hires.paint.acts and not getattr(p, "is_hr_pass", False):
+                    said = Said.by(p, [region.prompt for region in active_regions(hires)], hires=True)
+                    find(hires, said, otherwise='leave it out there with "hires": {"paint": null}')
         plan = hires if getattr(p, "is_hr_pass", False) else plan
         return None if plan is None or plan.is_neutral else plan
 

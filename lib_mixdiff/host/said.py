@@ -9,7 +9,7 @@ from lib_mixdiff.host.job import evaluations
 from lib_mixdiff.host.prompts import spoken
 from lib_mixdiff.host.protocols import Job
 
-Schedule = list         # of a text: [last step, what it is until then], ...
+Schedule = list[tuple[int, str]]        # of a text: (last step, what it is until then), ...
 
 
 class Said:
@@ -25,10 +25,8 @@ class Said:
         self.regions = [None if prompt is None else parts(spoken(prompt)) for prompt in regions]
 
     @classmethod
-    def by(cls, p: Job, regions: Sequence[str | None]) -> Said:
-        """In the pass at hand."""
-        hires = getattr(p, "is_hr_pass", False)
-        return cls(p.hr_prompts if hires else p.prompts, regions, *steps_of(p))
+    def by(cls, p: Job, regions: Sequence[str | None], hires: bool) -> Said:
+        return cls(p.hr_prompts if hires else p.prompts, regions, *steps_of(p, hires))
 
     def of(self, member: int, image: int) -> list[Schedule]:
         """Of a region, by its index, or of the base with the one after the last."""
@@ -37,17 +35,15 @@ class Said:
 
     def entries(self, step: int) -> tuple[str, ...]:
         """All that is said at a step, which is the denoiser's count of its calls."""
-        return tuple(at(schedule, step) for parts in [*self.job, *self.regions] for schedule in parts or ())
+        return tuple(text_at(schedule, step) for parts in [*self.job, *self.regions] for schedule in parts or ())
 
 
-def at(schedule: Schedule, step: int) -> str:
+def text_at(schedule: Schedule, step: int) -> str:
     """As the host finds it (modules/prompt_parser.py, reconstruct_cond_batch)."""
     return next((text for end, text in schedule if step <= end), schedule[0][1])
 
 
-def steps_of(p: Job) -> tuple[int, int | None]:
-    """Evaluations of the first pass, and where the hires pass is at hand of that, as schedules of prompts are reckoned."""
-    steps, hires_steps = evaluations(p.sampler_name, p.steps), None
-    if getattr(p, "is_hr_pass", False):
-        hires_steps = evaluations(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
-    return steps, hires_steps
+def steps_of(p: Job, hires: bool) -> tuple[int, int | None]:
+    """Evaluations of the first pass, and of the hires pass where that is meant, as schedules of prompts are reckoned."""
+    steps = evaluations(p.sampler_name or None, p.steps)
+    return steps, evaluations(p.hr_sampler_name or p.sampler_name or None, p.hr_second_pass_steps or p.steps) if hires else None

@@ -27,6 +27,7 @@ from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.settings import SHOWN, setting
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
+from lib_mixdiff.host.wording import crops_of
 from lib_mixdiff.influence import COLORS
 from lib_mixdiff.looks import Looks
 from lib_mixdiff.models import Experts, Model
@@ -62,10 +63,9 @@ class Sampling:
         self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
         self.calls = self.calls_of_regions()
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
-        if self.looks or plan.paint.acts:
-            self.painting = Painting(plan, Said.by(p, [region.prompt for region in self.regions]), self.canvas)
+        self.paints = bool(self.looks or plan.paint.acts)
         self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
-                           or self.painting)
+                           or self.paints)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -81,7 +81,7 @@ class Sampling:
             Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
         if pulls or self.ranged:
             self.clock.enter(stack)
-        if not self.regions and self.grid is None and not any(self.models) and not self.painting:
+        if not self.regions and self.grid is None and not any(self.models) and not self.paints:
             return
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
         for weights in self.and_weights:
@@ -92,11 +92,13 @@ class Sampling:
             stack.callback(self.show_looks)
 
     def show_looks(self) -> None:
-        names = [phrase.phrase for phrase in self.plan.paint.phrases]
-        first = len(self.plan.regions) + len(self.plan.guides)          # as the canvas has them
-        colors = [COLORS[(first + index) % len(COLORS)] for index in range(len(names))]
-        pictures = [self.looks.picture(image, names, colors) for image in range(len(self.and_weights))]
-        self.p._mixdiff_looks += [picture for picture in pictures if picture]
+        names, first = [phrase.phrase for phrase in self.plan.paint.phrases], len(self.plan.regions) + len(self.plan.guides)
+        colors = [COLORS[(first + index) % len(COLORS)] for index in range(len(names))]         # as the canvas has them
+        for image in range(len(self.and_weights)):
+            index = self.p.iteration * self.p.batch_size + image
+            title = f"picture {index + 1}" + (", hires pass" if getattr(self.p, "is_hr_pass", False) else "")
+            if picture := self.looks.picture(image, title, names, colors):
+                self.p._mixdiff_looks.append((index, picture))
 
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
         if acting not in self.members:
@@ -127,15 +129,17 @@ class Sampling:
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
         self.checkpoint = shared.sd_model.sd_checkpoint_info
+        if self.paints:
+            said = Said.by(self.p, [region.prompt for region in self.regions], getattr(self.p, "is_hr_pass", False))
+            crops = crops_of(self.members_of(self.all), self.plan)
+            self.painting = Painting(self.plan, said, self.canvas, crops, self.start_noise.device)
+            self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale, self.looks)
         asked: dict[Network | None, set[int]] = {None: set()}       # who uses which text encoder at some time
         for index, model in enumerate(self.models):
             for pair in possible(model):
                 asked.setdefault(self.encoder(index, pair), set()).add(index)
         self.texts = {encoder: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
                                                for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
-        if self.painting:
-            self.painting.encode()
-            self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale, self.looks)
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
         self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
 
@@ -147,7 +151,7 @@ class Sampling:
             self.encode()
         if tokens(text_cond) % 77 == CONTROLNET_ROW:
             raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
-                            "mixdiff does not do {value} together with regions yet")
+                            "mixdiff does not do {value} together with regions or paint yet")
         (step, call), acting, now = self.clock.call, self.all, SOME_TIME
         if self.ranged:
             now = self.clock.moment(level)
@@ -167,6 +171,8 @@ class Sampling:
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
+                if self.painting:
+                    self.painting.forget()
             members = self.members_of(acting) if grid is None else grid.tiles(self.members_of(acting))
             members = [(index, self.sized(member)) for index, member in members]
             if saying not in self.said:

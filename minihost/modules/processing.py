@@ -103,8 +103,6 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         state.nextjob()
         self.rng = rng.ImageRNG(samples.shape[1:], self.seeds)
         noise = self.rng.next()
-        self.hr_prompts = [self.hr_prompt or prompt for prompt in self.prompts]
-        self.hr_negative_prompts = [self.hr_negative_prompt or prompt for prompt in self.negative_prompts]
         self.activate_extra_networks(self.hr_prompts)
         self.hr_c, self.hr_uc = self.conds(self.hr_prompts, self.hr_negative_prompts, self.hr_upscale_to_x, self.hr_upscale_to_y, steps)
         self.scripts.before_hr(self)
@@ -236,6 +234,8 @@ def _sample_batch(p: StableDiffusionProcessing, batch: slice) -> Tensor | list[T
     """The first half of an iteration: latents (b, 4, h, w), or pictures."""
     of_job = p.all_prompts, p.all_negative_prompts, p.all_seeds, p.all_subseeds
     p.prompts, p.negative_prompts, p.seeds, p.subseeds = (each[batch] for each in of_job)
+    p.hr_prompts = [getattr(p, "hr_prompt", "") or prompt for prompt in p.prompts]
+    p.hr_negative_prompts = [getattr(p, "hr_negative_prompt", "") or prompt for prompt in p.negative_prompts]
     p.rng = rng.ImageRNG((shared.sd_model.latent_channels, p.height // 8, p.width // 8), p.seeds)
     p.scripts.before_process_batch(p, batch_number=p.iteration, prompts=p.prompts, seeds=p.seeds, subseeds=p.subseeds)
     p.activate_extra_networks(p.prompts)

@@ -139,19 +139,29 @@ def test_in_names_where(host):
         return latents(host, {**regions, **paint(("red circle", mask(0, 0.2, 1, 0.8), {"in": list(where)} if where else {}))})
 
     plain, everywhere = latents(host, regions), drawn()
-    west, east, both, base = drawn("west"), drawn("east"), drawn("west", "east"), drawn("base")
-    assert np.array_equal(both, everywhere) and same(base, plain, 1e-4), "the regions leave nothing to the base"
+    west, east, both = drawn("west"), drawn("east"), drawn("west", "east")
+    assert np.array_equal(both, everywhere)
     first = np.abs(west - plain)
     assert other(west, plain) and other(east, plain) and other(west, east)
     assert first[..., :8].mean() > first[..., 8:].mean()
+    regions["regions"][1]["enabled"] = False
+    assert same(drawn("east"), latents(host, regions), 1e-4), "what is painted in a region rests with it"
+    assert other(drawn("base"), latents(host, regions))
+
+
+HALVES = {"regions": [{"name": "west", "box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], "prompt": "a cross"}]}
 
 
 @pytest.mark.parametrize("plan, sentence", [
-    (paint(("red cirle", LEFT)), 'paint.phrases[0].phrase: "red cirle" is not in the prompt; use "red circle".'),
-    (paint(("red circle", LEFT), ("elephant", LEFT)), "paint.phrases[1].phrase: \"elephant\" is not in the prompt; write it there, or leave"),
+    (paint(("red cirle", LEFT)), 'paint.phrases[0].phrase: "red cirle" is not in the prompt, "a red circle and a blue square on a gray background"; use "red circle".'),
+    (paint(("red circle", LEFT), ("elephant", LEFT)), "background\"; write it there, or leave the phrase out."),
+    (paint(("RED  (cirle)", LEFT)), 'use "red circle".'),
     (paint(("red circle", LEFT, {"in": ["west"]})), 'paint.phrases[0].in[0]: there is no region "west"; use base.'),
     ({**paint(("blue square", LEFT, {"in": ["west"]})), "regions": [{"name": "west", "prompt": "a red circle"}]},
-     "is not in the prompt of west"),
+     'is not in the prompt of west, "a red circle"; '),
+    ({**HALVES, **paint(("blue square", LEFT))}, "only in the job's own prompt, for which the regions leave no place; write it into a region's"),
+    ({**HALVES, **paint(("red circle", LEFT, {"in": ["base"]}))}, "leave no place"),
+    ({**HALVES, **paint(("a cross", LEFT))}, "lies where nobody says these words; paint it where \"a cross\" is said"),
     (paint(("red circle", mask(0, 0, 0, 0))), "paint.phrases[0].mask: nothing is in"),
 ])
 def test_what_is_wrong_is_said(host, plan, sentence):
@@ -160,6 +170,34 @@ def test_what_is_wrong_is_said(host, plan, sentence):
     assert sentence in answer.error, answer.error
     checked = requests.post(f"{host.url}/mixdiff/v1/check", json={"plan": plan, "job": {"prompt": TWO, "width": 128, "height": 128}}, timeout=60)
     assert checked.status_code == 422 and sentence in checked.json()["errors"], "said before the job, too"
+
+
+def test_what_the_hires_pass_does_not_say_is_said_before_the_first_pass(host):
+    hires = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.7, "hr_upscaler": "Latent", "steps": 4}
+    for fields in ({"prompt": TWO, "hr_prompt": "a detailed picture"}, {"prompt": "a [red circle:green cross:0.5] and a blue square"}):
+        answer = host.txt2img(paint(("red circle", LEFT)), probe={}, **fields, **hires)
+        assert answer.status == 422 and answer.error.startswith("hires.paint.phrases[0].phrase: \"red circle\" is not in the prompt"), answer.error
+        assert 'leave it out there with "hires": {"paint": null}.' in answer.error or "use" in answer.error
+        assert host.calls() == []
+        job = {**fields, **hires, "width": 128, "height": 128, "sampler_name": "Euler"}
+        checked = requests.post(f"{host.url}/mixdiff/v1/check", json={"plan": paint(("red circle", LEFT)), "job": job}, timeout=60)
+        assert checked.status_code == 422 and checked.json()["field"] == "hires.paint.phrases[0].phrase"
+        assert latents(host, {**paint(("red circle", LEFT)), "hires": {"paint": None}}, **fields, **hires).size
+
+
+@pytest.mark.parametrize("job", ["one", "AND", "long"])
+def test_in_several_calls_it_is_the_same(host, job):
+    """Rows of conds and unconds by themselves."""
+    fields = {**JOBS[job], "batch_size": 2, "negative_prompt": "a cross"}
+    together = latents(host, BOTH, **fields)
+    assert same(latents(host, BOTH, **fields, override_settings={"batch_cond_uncond": False}), together)
+
+
+def test_a_shifted_grid_keeps_no_place_of_its_tiles(host):
+    plan = {**BOTH, "tiles": {"width": 64, "height": 64, "overlap": 16}}
+    assert host.txt2img(plan, probe={"measure": "Words"}, prompt=TWO, width=256, height=256, steps=8).status == 200
+    kept = [call["held"] for call in host.trace()["calls"]]
+    assert 0 < max(kept) <= 2 * max(kept[:len(kept) // 4])
 
 
 def test_each_picture_of_a_batch_has_its_prompt(host):
@@ -175,7 +213,7 @@ def test_each_picture_of_a_batch_has_its_prompt(host):
     assert batch(*prompts).status == 200
     assert same(host.latents()[1:], singles[1]), "the longer one: the other's text is filled up, which changes it a little"
     answer = batch(TWO, "a red square")
-    assert answer.status == 422 and '"red circle" is not in the prompt' in answer.error
+    assert answer.status == 422 and '"red circle" is not in the prompt, "a red square"' in answer.error
 
 
 def test_hires_img2img_and_inpainting(host):
@@ -248,7 +286,8 @@ def test_where_words_look_is_a_picture_more(host, strength):
     plain = host.run("txt2img", plan, **{**fields, "override_settings": {}})
     looked = host.run("txt2img", plan, **fields)
     assert looked.status == 200, looked.error
-    assert len(looked.pictures) == len(plain.pictures) + 2
+    assert len(looked.pictures) == len(plain.pictures) + 2 == len(looked.info["infotexts"]) - looked.info["index_of_first_image"]
+    assert looked.info["infotexts"][-2:] == looked.info["infotexts"][looked.info["index_of_first_image"]:][:2]
     for a, b in zip(plain.pictures, looked.pictures):
         assert np.abs(a.astype(int) - b).max() <= 1, "looking changes nothing"
     assert all(picture.shape[1] > 3 * 100 and picture.std() > 10 for picture in looked.pictures[2:])
