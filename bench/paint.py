@@ -1,8 +1,8 @@
 """Does paint put words where they are painted? `python -m bench.paint`, prompts of two objects at 128x128.
 
-"a red circle and a blue square on a gray background": one phrase is painted in the left half, the other in the right one, as a box or an
-ellipse at random. A row is a scale and a strength, "max 0.4", maybe the share of the steps in which it acts, "max 0.4 to 0.5"; --count
-pictures each, always the same plans and seeds, so that --cells may name a few.
+"a red circle and a blue square on a gray background": one phrase is painted in the left half, the other in the right one, a box or an
+ellipse of a size (--areas), or the whole half. A row is a scale and a strength, "max 0.4", maybe the share of the steps in which it
+acts, "max 0.4 to 0.5"; --count pictures each, always of the same prompts and seeds, so that --cells may name a few.
 
 Drawn: both objects, anywhere. In their halves, in their areas: both have their centroid there. Inside: of the pixels that have an object's
 colour (patches that are no thing left out) those in its painted area, the mean over objects of which there are any. Covered: of an area's
@@ -70,13 +70,13 @@ def area(rng: np.random.Generator, side: int, size: str) -> np.ndarray:
     return (np.maximum(u, v) if rng.random() < 0.5 or size == "halves" else np.hypot(u, v)) < 1
 
 
-def plan(cell: str, asked: Asked) -> dict | None:
+def plan(cell: str, wanted: Asked) -> dict | None:
     """A row's, "max 0.4" or "max 0.4 to 0.5"; None for the picture without paint."""
     if cell == PLAIN:
         return None
     scale, strength, *end = cell.split()
-    masks = [encoded(np.where(area[..., None], 255, 0).repeat(3, -1).astype(np.uint8)) for area in asked.areas]
-    phrases = [{"phrase": name, "mask": mask} for name, mask in zip(asked.names, masks)]
+    masks = [encoded(np.where(area[..., None], 255, 0).repeat(3, -1).astype(np.uint8)) for area in wanted.areas]
+    phrases = [{"phrase": name, "mask": mask} for name, mask in zip(wanted.names, masks)]
     paint = {"scale": scale, "strength": float(strength), "phrases": phrases}
     return {"paint": paint | {"range": {"unit": "steps", "from": 0, "to": float(end[1])}} if end else paint}
 
@@ -96,17 +96,17 @@ def in_area(found: Detection, area: np.ndarray, name: str) -> bool:
     return any(thing.name == name and area[int(thing.y), int(thing.x)] for thing in found.things)
 
 
-def judged(picture: np.ndarray, asked: Asked) -> Verdict:
+def judged(picture: np.ndarray, wanted: Asked) -> Verdict:
     found = detect(picture)
     inside, covered = [], []
-    for thing, area in zip(asked.scene.things, asked.areas):
+    for thing, area in zip(wanted.scene.things, wanted.areas):
         pixels = pixels_of(picture, thing.color)
         inside += [(pixels & area).sum() / pixels.sum()] if pixels.any() else []
         covered.append((pixels & area).sum() / area.sum())
-    return Verdict(has(found, asked.names), all(placed(found, half, name) for half, name in zip(asked.halves, asked.names)),
-                   all(in_area(found, area, name) for area, name in zip(asked.areas, asked.names)),
+    return Verdict(has(found, wanted.names), all(placed(found, half, name) for half, name in zip(wanted.halves, wanted.names)),
+                   all(in_area(found, area, name) for area, name in zip(wanted.areas, wanted.names)),
                    float(np.mean(inside)) if inside else np.nan, float(np.mean(covered)),
-                   has_only(found, asked.names), one_background(found, asked.scene.background))
+                   has_only(found, wanted.names), one_background(found, wanted.scene.background))
 
 
 def row(verdicts: list[Verdict]) -> str:
