@@ -12,7 +12,7 @@ from minihost.demo.placement import IN_PLACE
 from minihost.shapes import world
 
 SEED, PROMPTS, CELL_PX = 500, 4, 4
-PAINT = "max 0.4"
+PAINT = "max 0.3"
 
 
 def canvas(scene: world.Scene, areas: tuple[np.ndarray, ...]) -> np.ndarray:
