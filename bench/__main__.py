@@ -20,6 +20,8 @@ TABLES = [
     ("Placement", "128x128, 20 steps Euler, guidance 5. The same seed for one prompt and for regions.",
      ["placement", "--pictures", str(PICTURES)]),
     ("The two detectors on those pictures", "", ["detector_check", "--pictures", str(PICTURES)]),
+    ("Paint with words", "128x128, 20 steps Euler, guidance 5. The same prompts and seeds in all rows.",
+     ["paint", "--areas", "medium", "halves"]),
     ("Borders of regions", "", ["seams"]),
     ("Tiles", "", ["tiles"]),
     ("Memory", "Peak live tensor bytes of sampling, weights left out.", ["memory"]),

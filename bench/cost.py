@@ -3,8 +3,9 @@
 First with a network that returns its input, so that all the time is ours: milliseconds a call. Then with a U-Net of Stable
 Diffusion 1.5's layer sizes and random weights at 512x512: seconds of a step over the seconds of the same calls made bare, in
 turns, the median of the pairs; the time of a switch to another weight set and back; and a step whose regions have a LoRA each, of
-rank 32 on all layers of attention and feed-forward, over the same step without. Set OMP_NUM_THREADS, and run it beside nothing else.
-`--lora`: that alone.
+rank 32 on all layers of attention and feed-forward, over the same step without; and a call with two phrases painted in its cond row
+over the same call without, where the network attends with torch's fused kernel, as with the WebUI's "sdp". Set OMP_NUM_THREADS, and
+run it beside nothing else. `--lora`, `--paint`: that alone.
 
 `--sdxl`: SDXL's layer sizes instead, 10 GB of weights. Its network is not in the package of the embedded host: run it with the Python of a
 WebUI, whose repositories/generative-models is on PYTHONPATH.
@@ -12,6 +13,7 @@ WebUI, whose repositories/generative-models is on PYTHONPATH.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import statistics
 import time
@@ -21,11 +23,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
 from lib_mixdiff.lora import Deltas, LowRank
 from lib_mixdiff.mosaic import Member, Model, Mosaic, Part, Told
+from lib_mixdiff.paint import Brush, Words
+from lib_mixdiff.patching import swapped
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
 from lib_mixdiff.residency import Transfers
@@ -98,6 +103,7 @@ def real(calls: int) -> None:
                  text, calls)
     switching(unet, lambda: unet(torch.randn(2, 4, 64, 64), torch.full((2,), 500.0), text), calls)
     loras(unet, text, calls)
+    paint(unet, text, calls)
 
 
 def loras(unet: torch.nn.Module, text: Tensor, calls: int) -> None:
@@ -116,6 +122,38 @@ def loras(unet: torch.nn.Module, text: Tensor, calls: int) -> None:
         del ratios[0]       # the first of all warms up
         print(f"\nSD1.5's sizes, 512x512, {what}, a LoRA of rank {RANK} for each on {len(layers)} layers: {statistics.median(ratios):.4f} "
               f"of the step without ({min(ratios):.4f} to {max(ratios):.4f}, {calls} pairs)", flush=True)
+
+
+def fused(layer: Any, x: Tensor, context: Tensor | None = None, mask: None = None) -> Tensor:
+    """Attention as the WebUI's "sdp" computes it (modules/sd_hijack_optimizations.py)."""
+    context = x if context is None else context
+    q, k, v = (part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (layer.to_q(x), layer.to_k(context), layer.to_v(context)))
+    return layer.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2))
+
+
+def paint(unet: torch.nn.Module, text: Tensor, calls: int) -> None:
+    """CPU seconds of a call, cond and uncond, with two phrases of three tokens painted in the cond row over those of the same call without,
+    in turns."""
+    from ldm.modules.attention import CrossAttention
+    canvas, areas = Box(0, 0, 64, 64), torch.zeros(6, 64, 64)
+    areas[:3, 20:50, 4:28], areas[3:, 20:50, 36:60] = 0.4, 0.4
+    brush, rows = Brush(unet), [(Words([2, 3, 4, 6, 7, 8], areas), canvas), (None, canvas)]
+    brush.weight, x, ratios = math.log(1 + 10.0), torch.randn(2, 4, 64, 64), []
+
+    def call() -> None:
+        unet(x, torch.full((2,), 500.0), text)
+
+    def painted() -> None:
+        with brush.over(rows):
+            call()
+
+    with swapped(CrossAttention, "forward", fused):
+        painted()       # warms up, and the areas are made for each size of layer
+        for _ in range(calls):
+            bare = cpu_seconds(call)
+            ratios.append(cpu_seconds(painted) / bare)
+    print(f"\nSD1.5's sizes, 512x512, cond and uncond, two phrases painted: {statistics.median(ratios):.4f} of the call without "
+          f"({min(ratios):.4f} to {max(ratios):.4f}, {calls} pairs, {bare:.2f} s a call)", flush=True)
 
 
 def experts(calls: int) -> None:
@@ -182,14 +220,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=7, help="pairs with the real sizes; the other table has 100 times as many")
     parser.add_argument("--lora", action="store_true", help="the steps with a LoRA only")
+    parser.add_argument("--paint", action="store_true", help="the calls with painted phrases only")
     parser.add_argument("--sdxl", action="store_true", help="SDXL's sizes only")
     chosen = parser.parse_args()
     torch.manual_seed(0)
     if chosen.sdxl:
         sdxl(chosen.calls)
-    elif chosen.lora:
+    elif chosen.lora or chosen.paint:
         from ldm.modules.diffusionmodules.openaimodel import UNetModel
-        loras(UNetModel(**SD15).eval(), torch.randn(2, TOKENS, WIDTH), chosen.calls)
+        (loras if chosen.lora else paint)(UNetModel(**SD15).eval(), torch.randn(2, TOKENS, WIDTH), chosen.calls)
     else:
         identity(100 * chosen.calls)
         experts(chosen.calls)

@@ -1,9 +1,12 @@
 """What the benches build before they measure, so that one that no longer fits the library is found here and not when it is needed."""
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from bench import cost, memory, placement, tiles
+from bench import cost, memory, paint, placement, tiles
+from lib_mixdiff.plan import Plan
+from minihost.shapes import world
 
 
 def test_cost_asks_a_network_for_four_quadrants():
@@ -30,3 +33,31 @@ def test_memory_counts_what_is_alive_once():
 def test_tiles_know_where_they_are_and_what_they_cover():
     assert tiles.boxes("shifted", 4, (48, 32), tiles.STEPS - 1) != tiles.boxes("shifted", 4, (48, 32), 0)
     assert tiles.area("fixed", 0, (48, 32)) == 1.0 and tiles.area("shifted", 4, (48, 32)) < tiles.area("fixed", 4, (48, 32))
+
+
+def test_paint_asks_for_areas_in_halves_and_sees_what_is_drawn_there():
+    for size in paint.AREAS_PX:
+        asked = paint.asked(7, size)
+        assert asked.names == paint.asked(7).names and Plan.from_dict(paint.plan("std 0.9 to 0.5", asked)).paint.range.to == 0.5
+        for (left, *_), area in zip(asked.halves, asked.areas):
+            assert area[:, int(left * paint.SIZE):][:, :paint.SIZE // 2].sum() == area.sum() > 0
+    asked = paint.asked(7, "large")
+    middles = [tuple(axis.mean() + 0.5 for axis in np.nonzero(area)) for area in asked.areas]
+    things = [world.Thing(thing.color, thing.shape, x, y, 12) for thing, (y, x) in zip(asked.scene.things, middles)]
+
+    def verdict(*things: world.Thing) -> paint.Verdict:
+        return paint.judged(world.render(world.Scene(paint.SIZE, paint.SIZE, asked.scene.background, things)), asked)
+
+    right = verdict(*things)
+    assert right.drawn and right.in_halves and right.in_areas and right.alone and right.background and right.inside == 1 and right.covered > 0.05
+    swapped = verdict(*(world.Thing(thing.color, thing.shape, other.x, other.y, 12) for thing, other in zip(things, things[::-1])))
+    assert swapped.drawn and swapped.alone and not swapped.in_halves and not swapped.in_areas and swapped.inside == swapped.covered == 0
+    one = verdict(things[0])
+    assert not one.drawn and one.inside == 1 and 0 < one.covered < right.covered
+    assert np.isnan(verdict().inside) and verdict().covered == 0
+
+
+def test_the_attention_of_cost_is_the_networks():
+    from ldm.modules.attention import CrossAttention
+    layer, x, text = CrossAttention(8, 6, heads=2, dim_head=4), torch.randn(2, 5, 8), torch.randn(2, 3, 6)
+    torch.testing.assert_close(cost.fused(layer, x, text), layer(x, text))

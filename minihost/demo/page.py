@@ -168,8 +168,13 @@ def _outline(cells: np.ndarray, cell_px: float) -> str:
 
 def _readable(plan: dict) -> str:
     """The plan's JSON, a region a line, its images named only."""
+    def named(item: object) -> object:
+        if isinstance(item, dict):
+            return {k: f"(base64 of a PNG, {len(v)} characters)" if k in ("image", "mask") and v else named(v) for k, v in item.items()}
+        return [named(each) for each in item] if isinstance(item, list) else item
+
     def line(item: dict) -> str:
-        return json.dumps({k: f"(base64 of a PNG, {len(v)} characters)" if k == "image" else v for k, v in item.items()})
+        return json.dumps(named(item))
 
     def lines(value: dict | list | str) -> str:
         if isinstance(value, dict):
