@@ -29,7 +29,7 @@ from torch import Tensor
 from lib_mixdiff.boxes import Box
 from lib_mixdiff.lora import Deltas, LowRank
 from lib_mixdiff.mosaic import Member, Model, Mosaic, Part, Told
-from lib_mixdiff.paint import Brush, Words
+from lib_mixdiff.paint import Brush, Row, Words
 from lib_mixdiff.patching import swapped
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import Canvas, located, placed, told
@@ -137,7 +137,7 @@ def paint(unet: torch.nn.Module, text: Tensor, calls: int) -> None:
     from ldm.modules.attention import CrossAttention
     canvas, areas = Box(0, 0, 64, 64), torch.zeros(6, 64, 64)
     areas[:3, 20:50, 4:28], areas[3:, 20:50, 36:60] = 0.4, 0.4
-    brush, rows = Brush(unet), [(Words([2, 3, 4, 6, 7, 8], areas), canvas), (None, canvas)]
+    brush, rows = Brush(unet), [Row(Words([2, 3, 4, 6, 7, 8], areas), canvas), Row(None, canvas)]
     brush.weight, x, ratios = math.log(1 + 10.0), torch.randn(2, 4, 64, 64), []
 
     def call() -> None:

@@ -9,12 +9,14 @@ from bench.detector import Detection
 from minihost.client import Host
 
 
-def draw(on: Host, prompt: str, seed: int, plan: dict | None = None, width: int = 128, height: int = 128) -> np.ndarray:
-    """(height, width, 3) uint8; the program ends with the host's sentence where it refuses the job."""
-    answer = on.txt2img(plan, prompt=prompt, seed=seed, width=width, height=height, steps=20, cfg_scale=5, sampler_name="Euler")
+def draw(on: Host, prompt: str, seed: int, plan: dict | None = None, width: int = 128, height: int = 128, which: int = 0,
+         **settings: object) -> np.ndarray:
+    """(height, width, 3) uint8 of the job's pictures this one; the program ends with the host's sentence where it refuses the job."""
+    answer = on.txt2img(plan, prompt=prompt, seed=seed, width=width, height=height, steps=20, cfg_scale=5, sampler_name="Euler",
+                        override_settings=settings)
     if answer.status != 200:
         raise SystemExit(f"the embedded host refused the job: {answer.error}")
-    return answer.pictures[0]
+    return answer.pictures[which]
 
 
 def seen(found: Detection) -> str:

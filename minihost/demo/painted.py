@@ -23,7 +23,7 @@ def canvas(scene: world.Scene, areas: tuple[np.ndarray, ...]) -> np.ndarray:
     return picture
 
 
-def section(on: Host) -> Section:
+def painted(on: Host) -> Section:
     scale, strength = PAINT.split()
     about = f"""One prompt names two objects, and each phrase is painted where it belongs: there every cross-attention looks more at its
 tokens, by {strength} log(1 + sigma) times the highest score of the head (<code>"scale": "{scale}"</code>). It is one network call a
@@ -45,3 +45,19 @@ of the areas: <code>python -m bench.paint</code>."""
         rows.append(Row(prompt, shots))
     result = "; ".join(f"{title}: {of(right, 'objects in place')}" for title, right in hits.items())
     return Section("paint", "Paint with words", "eDiff-I, section 4.3", about, result, rows)
+
+
+def looks(on: Host) -> Section:
+    about = """How much of the cross-attention goes to a phrase's words, by place and step, the mean over all layers and heads, each row
+from black (none) to white (its largest); below each map its mean. Where the noise is high, the words decide the layout, and paint moves
+it; later the picture itself does, and the words count less and less. In the WebUI: <em>Settings &gt; mixdiff &gt; Where painted words
+look</em>."""
+    wanted = asked(1000)
+    prompt = world.caption(wanted.scene)
+    shots = [Shot(title, draw(on, prompt, SEED, plan(cell, wanted), which=-1, mixdiff_looks="after a job's pictures"))
+             for title, cell in (("Without paint", "max 0"), ("Painted", PAINT))]
+    result = "the first prompt above, without paint and with it"
+    return Section("looks", "Where words look", "eDiff-I, Fig. 3", about, result, [Row(prompt, shots)])
+
+
+SECTIONS = [painted, looks]
