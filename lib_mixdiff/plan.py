@@ -126,7 +126,7 @@ class Phrase(Record):
 class Paint(Record):
     """Paint with words: cross-attention biased to the phrases' masks."""
 
-    strength: float = strength_key(0.4, "times that of each phrase")
+    strength: float = strength_key(0.2, "times that of each phrase")
     scale: str = choice("max", "std")
     range: Range | None = range_key()
     phrases: tuple[Phrase, ...] = key(List(Object(lambda: Phrase)), ())

@@ -250,7 +250,7 @@ def test_the_fields_of_phrases_and_of_paint_are_the_schemas(words):
     words.get_by_role("button", name="Later in the list (Page down)").click()
     assert [p["phrase"] for p in phrases(words)] == ["b", "red circle"]
     paint = words.locator("details", has=words.locator("summary", has_text="Paint: where words belong"))
-    assert paint.get_by_label("Strength").get_attribute("placeholder") == "0.4"
+    assert paint.get_by_label("Strength").get_attribute("placeholder") == "0.2"
     paint.get_by_label("Strength").fill("0.8")
     paint.get_by_label("Scale").select_option("std")
     paint.get_by_label("Acts").select_option("steps")

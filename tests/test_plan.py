@@ -48,7 +48,7 @@ FULL = {
 # section 3's block, of each object what it shows as defaults
 DEFAULTS = {
     Plan: {"v": 1, "model": None, "canvas": None, "base": {"share": 0.0, "feather": 64}, "tiles": None, "regions": [], "guides": [],
-           "paint": {"strength": 0.4, "scale": "max", "range": None, "phrases": []}, "amdm": None, "hires": {}, "ui": {}},
+           "paint": {"strength": 0.2, "scale": "max", "range": None, "phrases": []}, "amdm": None, "hires": {}, "ui": {}},
     Tiles: {"width": None, "height": None, "overlap": None, "window": "gaussian", "grid": "shifted", "coords": "canvas",
             "batch": None},
     Region: {"name": None, "enabled": True, "box": None, "mask": None, "prompt": None, "negative_prompt": None, "cfg_scale": None,
@@ -59,7 +59,7 @@ DEFAULTS = {
     Amdm: {"steps": None, "weight": 1.0, "eta": 0.3, "mix": "slerp", "models": [
         {"name": None, "weight": 1.0, "eta": 0.3, "seed": None, "prompt": None, "negative_prompt": None, "cfg_scale": None,
          "control_units": None, "plan": {"v": 1, "model": None, "base": {"share": 0.0, "feather": 64}, "tiles": None, "regions": [],
-                                         "guides": [], "paint": {"strength": 0.4, "scale": "max", "range": None, "phrases": []}}}]},
+                                         "guides": [], "paint": {"strength": 0.2, "scale": "max", "range": None, "phrases": []}}}]},
     models.Expert: {"model": None, "range": None, "text_encoder": "own"},
     models.Aggregation: {"aggregator": None, "models": ["a"], "mode": "full"},
     Range: {"unit": "timestep", "from": 1000, "to": 0},
