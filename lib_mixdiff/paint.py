@@ -3,7 +3,8 @@
 softmax((Q K^T + w A) / sqrt(d)) V,   w = w' log(1 + sigma) max(Q K^T)
 
 A holds for each place of the picture and each token of the text how strongly that token was painted there. The maximum is taken
-for each image and each head by itself, so that a picture does not depend on what is drawn beside it.
+for each image and each head by itself, so that a picture does not depend on what is drawn beside it. With w A added, a head's scores
+differ at no other place and token; rows that nothing is painted in stay with the host's own attention.
 """
 from __future__ import annotations
 
@@ -60,8 +61,8 @@ def loudness(scores: Tensor, spread: str) -> Tensor:
 
 
 def paint_(scores: Tensor, words: Words, areas: Tensor, weight: float, spread: str) -> Tensor:
-    """Q K^T + w A, in place: scores (heads, queries, tokens) float32, areas (queries, columns) as `words.seen` says, weight
-    w' log(1 + sigma)."""
+    """Q K^T + w A, in place: scores (heads, queries, tokens), areas (queries, columns) as `words.seen` says, which hold the strength w';
+    weight is log(1 + sigma)."""
     return scores.index_add_(-1, words.columns, weight * loudness(scores, spread) * areas)
 
 
@@ -77,7 +78,7 @@ class Brush:
                  looks: Looks | None = None) -> None:
         """`looks` is told where the phrases are looked at."""
         self.contexts, self.spread, self.looks = contexts, spread, looks
-        self.weight = 0.0                       # w' log(1 + sigma) of the step at hand
+        self.weight = 0.0                       # log(1 + sigma) of the step at hand, 0 where paint rests; w' is in the words' areas
         self.transformers = [module for module in unet.modules() if hasattr(module, "transformer_blocks")]
         self._size = (0, 0)                     # of the transformer at work, in its own cells
 

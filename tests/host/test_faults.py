@@ -30,8 +30,8 @@ OURS = [
       for call in (0, 1)],
     *[(f"mixdiff.host.{method}", kind, 0, name) for method in ("guiding.Guiding.loop", "guiding.Guiding.denoise", "guiding.Guiding.at",
                                                                 "noise.Noise.enter") for kind, name in RAISES.items()],
-    *[(f"mixdiff.paint.{method}", kind, call, name) for method in ("Brush.over", "Brush._mixed", "Words.seen") for kind, name in RAISES.items()
-      for call in (0, 5)],
+    *[(f"mixdiff.paint.{method}", kind, call, RAISES[kind]) for method in ("Brush.over", "Brush._mixed", "Words.seen")
+      for kind, call in (("error", 5), ("memory", 0))],
     ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
     ("network", "recursion", 1, "RuntimeError"),
     ("network's place", "replaced", 1, "RuntimeError"), ("network's place", "replaced", 3, "RuntimeError"),
