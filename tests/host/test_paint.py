@@ -86,10 +86,10 @@ def test_a_batch_is_its_single_jobs(host, sampler):
 }.values(), ids=["emphasis", "later chunk", "border of chunks", "BREAK", "AND", "editing", "alternating"])
 def test_a_phrase_is_found_where_its_words_are(host, job, phrase):
     """Each of its words stands once, and is found by itself."""
-    plain, painted = latents(host, **job), latents(host, paint((phrase, LEFT)), **job)
+    plain, painted = latents(host, **job), latents(host, paint((phrase, LEFT), strength=1), **job)
     first, second = phrase.split()
-    assert other(painted, plain) and other(painted, latents(host, paint((second, LEFT)), **job))
-    apart = latents(host, paint((first, LEFT), (second, LEFT)), **job)
+    assert other(painted, plain) and other(painted, latents(host, paint((second, LEFT), strength=1), **job))
+    apart = latents(host, paint((first, LEFT), (second, LEFT), strength=1), **job)
     assert np.array_equal(apart, painted) or job["prompt"].startswith("a [green|red]"), "where red is not, the circle alone is no red circle"
 
 
