@@ -1,14 +1,11 @@
 """A network under deltas is the network with merged weights, and then itself again."""
 from __future__ import annotations
 
-import contextlib
-import io
 from copy import deepcopy
 from math import prod
 
 import pytest
 import torch
-from ldm.modules.diffusionmodules.openaimodel import UNetModel
 from torch import nn
 
 from lib_mixdiff.boxes import Box
@@ -16,7 +13,7 @@ from lib_mixdiff.lora import Both, Change, Deltas, LowRank, Projections, fits
 from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
 from lib_mixdiff.weights import OtherNetwork, WeightSet
 from tests.test_weights import everything
-from tests.tiny import UNET
+from tests.tiny import UNET, unet
 
 KINDS = {"Linear": nn.Linear, "Conv2d 1x1": nn.Conv2d, "Conv2d 3x3": nn.Conv2d, "GroupNorm": nn.GroupNorm, "LayerNorm": nn.LayerNorm}
 RANK = 4
@@ -31,13 +28,7 @@ def no_gradients():
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    with contextlib.redirect_stdout(io.StringIO()):
-        made = UNetModel(**UNET).eval().requires_grad_(False)
-    for name, parameter in made.named_parameters():
-        if not parameter.any() and name.endswith("weight"):     # zero at the start of training
-            torch.nn.init.normal_(parameter, 0, 0.1)
-    return made
+    return unet()
 
 
 def layers(network: nn.Module, kind: str) -> list[nn.Module]:

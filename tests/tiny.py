@@ -32,6 +32,18 @@ def parts() -> dict[str, nn.Module]:
                 "first_stage_model.post_quant_conv": nn.Conv2d(4, 4, 1)}
 
 
+def unet() -> nn.Module:
+    """With random weights, in which every block has a say."""
+    from ldm.modules.diffusionmodules.openaimodel import UNetModel
+    torch.manual_seed(0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        made = UNetModel(**UNET).eval().requires_grad_(False)
+    for name, parameter in made.named_parameters():
+        if not parameter.any() and name.endswith("weight"):     # zero at the start of training
+            nn.init.normal_(parameter, 0, 0.1)
+    return made
+
+
 def make(into: Path | str, name: str = "tiny", parameterization: str = "v", seed: int = 0) -> Path:
     """Writes NAME.safetensors, NAME.yaml and the tokenizer's folder `clip-tiny` into a folder; the checkpoint's path."""
     from transformers import CLIPTextConfig, CLIPTextModel

@@ -99,9 +99,10 @@ class Run:
     @classmethod
     def show(cls, p: Job, processed: Any) -> None:
         """For `postprocess`: pictures of where painted words look, each under the text of the picture that it is about."""
+        texts = list(processed.infotexts) or [processed.info]           # none of a job that was stopped before its first picture
         for index, picture in getattr(p, "_mixdiff_looks", ()):
             processed.images.append(picture)
-            processed.infotexts.append(processed.infotexts[min(processed.index_of_first_image + index, len(processed.infotexts) - 1)])
+            processed.infotexts.append(texts[min(processed.index_of_first_image + index, len(texts) - 1)])
 
     def before_sampling(self, p: Job, x: Tensor, noise: Tensor, conds: Conds) -> None:
         """For `process_before_every_sampling`, once a pass, with its latent and its unit noise. Cannot fail: what is wrong is raised
