@@ -92,6 +92,7 @@ class _Batch:
     model: Model | None
     pieces: tuple[_Piece, ...]
     text: Cond | None               # of all, where none is the host's
+    painted: tuple[Row, ...]
 
 
 class Mosaic:
@@ -147,8 +148,7 @@ class Mosaic:
                 for batch in of_model:
                     rows = [p.row - first for p in batch.pieces]
                     crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
-                    told = [Row(p.words, p.crop, self._image[p.row]) for p in batch.pieces]
-                    with self.painter.over(told) if self.painter else nullcontext():
+                    with self.painter.over(batch.painted) if self.painter else nullcontext():
                         prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
                     self.calls, done = self.calls + 1, done + 1
                     for one, piece in zip(prediction.float(), batch.pieces):
@@ -191,7 +191,8 @@ class Mosaic:
                 groups.setdefault(piece.model, {}).setdefault(alike, []).append(piece)
             self._batches[key] = [
                 _Batch(model, tuple(part), resized(cat(texts), [p.sizes for p in part])
-                       if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None)
+                       if len(texts := [p.text for p in part if p.text is not None]) == len(part) else None,
+                       tuple(Row(p.words, p.crop, self._image[p.row]) for p in part))
                 for model, of_model in groups.items()
                 for (height, width, _), group in of_model.items()
                 for part in _evenly(group, max(1, cells // (height * width)))]

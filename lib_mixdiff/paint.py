@@ -3,8 +3,8 @@
 softmax((Q K^T + w A) / sqrt(d)) V,   w = w' log(1 + sigma) max(Q K^T)
 
 A holds for each place of the picture and each token of the text how strongly that token was painted there. The maximum is taken
-for each image and each head by itself, so that a picture does not depend on what is drawn beside it. With w A added, a head's scores
-differ at no other place and token; rows that nothing is painted in stay with the host's own attention.
+for each image and each head by itself, so that a picture does not depend on what is drawn beside it. Rows in which nothing is painted
+stay with the host's own attention.
 """
 from __future__ import annotations
 

@@ -1,11 +1,20 @@
-"""Chromium beside the host under test, for the page tests."""
+"""What several files of tests need: Chromium beside the host under test, and networks that learn nothing."""
 from __future__ import annotations
 
 import os
 
 import pytest
+import torch
 
 from bench.browser import CHROMIUM, browsing
+
+
+@pytest.fixture
+def no_gradients():
+    """And the same random numbers for each test."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        yield
 
 
 @pytest.fixture(scope="module")

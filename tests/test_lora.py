@@ -19,11 +19,7 @@ KINDS = {"Linear": nn.Linear, "Conv2d 1x1": nn.Conv2d, "Conv2d 3x3": nn.Conv2d, 
 RANK = 4
 
 
-@pytest.fixture(autouse=True)
-def no_gradients():
-    torch.manual_seed(1)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,7 @@ SIGMA = 5.0
 ROUNDING = 5e-4         # of the largest value: random weights make much of the smallest difference
 
 
-@pytest.fixture(autouse=True)
-def no_gradients():
-    torch.manual_seed(1)
-    with torch.no_grad():
-        yield
+pytestmark = pytest.mark.usefixtures("no_gradients")
 
 
 @pytest.fixture(scope="module")

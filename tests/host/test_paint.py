@@ -1,15 +1,12 @@
 """Paint-with-words over HTTP, on either host: what is not painted is the plain job, what is said the same way is painted the same."""
 from __future__ import annotations
 
-import base64
-import io
-
 import numpy as np
 import pytest
 import requests
 from PIL import Image
 
-from tests.host.jobs import LONG, PROMPT
+from tests.host.jobs import LONG, encoded
 
 TWO = "a red circle and a blue square on a gray background"
 FILLER = "a red square " * 24           # 72 tokens of 75
@@ -20,9 +17,7 @@ def mask(left: float, top: float, right: float, bottom: float, size: int = 128, 
     """A box in fractions of the canvas, as a plan has it."""
     pixels = np.zeros((size, size), np.uint8)
     pixels[round(top * size):round(bottom * size), round(left * size):round(right * size)] = grey
-    with io.BytesIO() as file:
-        Image.fromarray(pixels).save(file, "PNG")
-        return base64.b64encode(file.getvalue()).decode()
+    return encoded(Image.fromarray(pixels))
 
 
 LEFT, RIGHT = mask(0.1, 0.2, 0.4, 0.8), mask(0.6, 0.2, 0.9, 0.8)
@@ -90,7 +85,10 @@ def test_a_phrase_is_found_where_its_words_are(host, job, phrase):
     first, second = phrase.split()
     assert other(painted, plain) and other(painted, latents(host, paint((second, LEFT), strength=1), **job))
     apart = latents(host, paint((first, LEFT), (second, LEFT), strength=1), **job)
-    assert np.array_equal(apart, painted) or job["prompt"].startswith("a [green|red]"), "where red is not, the circle alone is no red circle"
+    if "|" in job["prompt"]:
+        assert other(apart, painted), "where red is not, the circle alone is no red circle"
+    else:
+        assert np.array_equal(apart, painted)
 
 
 def test_a_phrase_is_its_words(host):
@@ -121,14 +119,13 @@ def test_ranges_and_scales(host):
     assert other(half, always) and other(half, plain) and other(std, always) and other(std, plain)
 
 
-@pytest.mark.parametrize("sampler", ["DDIM"])
-def test_painted_in_a_region_and_in_tiles_as_in_the_base(host, sampler):
-    base = latents(host, BOTH, sampler_name=sampler)
+def test_painted_in_a_region_and_in_tiles_as_in_the_base(host):
+    base = latents(host, BOTH, sampler_name="DDIM")
     region = {"name": "all", "prompt": TWO}
-    assert same(latents(host, {**BOTH, "regions": [region]}, prompt="a green cross", sampler_name=sampler), base)
-    assert same(latents(host, {**BOTH, "tiles": {"width": 128, "height": 128}}, sampler_name=sampler), base)
+    assert same(latents(host, {**BOTH, "regions": [region]}, prompt="a green cross", sampler_name="DDIM"), base)
+    assert same(latents(host, {**BOTH, "tiles": {"width": 128, "height": 128}}, sampler_name="DDIM"), base)
     tiles = {"tiles": {"width": 64, "height": 128, "overlap": 32}}
-    assert other(latents(host, {**BOTH, **tiles}, sampler_name=sampler), latents(host, tiles, sampler_name=sampler))
+    assert other(latents(host, {**BOTH, **tiles}, sampler_name="DDIM"), latents(host, tiles, sampler_name="DDIM"))
 
 
 def test_in_names_where(host):
@@ -216,10 +213,7 @@ def test_each_picture_of_a_batch_has_its_prompt(host):
 
 
 def test_hires_img2img_and_inpainting(host):
-    picture = Image.fromarray(np.full((128, 128, 3), 128, np.uint8))
-    with io.BytesIO() as file:
-        picture.save(file, "PNG")
-        image = base64.b64encode(file.getvalue()).decode()
+    image = encoded(Image.new("RGB", (128, 128), "gray"))
     for route, fields in (("txt2img", {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.7, "hr_upscaler": "Latent"}),
                           ("img2img", {"init_images": [image], "denoising_strength": 0.8}),
                           ("img2img", {"init_images": [image], "denoising_strength": 0.8, "mask": RIGHT, "inpainting_mask_invert": 0})):
@@ -231,10 +225,10 @@ def test_hires_img2img_and_inpainting(host):
 
 
 def test_the_negative_prompt_is_not_painted(host):
-    """Where the phrase stands in it, too: only conds are."""
-    negative = {"negative_prompt": "a red circle", "cfg_scale": 1, "steps": 1}
-    assert same(latents(host, BOTH, **negative), latents(host, BOTH, cfg_scale=1, steps=1), 1e-4)
-    assert PROMPT
+    """Where the phrase stands in it, too: with guidance 0 the unconds are the picture."""
+    fields = {"negative_prompt": "a red circle", "cfg_scale": 0}
+    assert same(latents(host, BOTH, **fields), latents(host, **fields), 1e-4)
+    assert other(latents(host, BOTH, **{**fields, "cfg_scale": 1}), latents(host, **{**fields, "cfg_scale": 1}))
 
 
 def with_options(host, **options) -> None:
