@@ -14,6 +14,12 @@ PARALLEL = 1e-4                 # rad
 ROUNDING = 1e-6                 # of a latent's norm
 
 
+def own_mean(x: Tensor, denoised: Tensor, sigma: float, sigma_next: float) -> Tensor:
+    """One model's own step, deterministic: Euler's in sigma is DDIM's (equation 4 without noise). x of unit variance, float32."""
+    x = x * (1 + sigma**2) ** 0.5
+    return (denoised + (sigma_next / sigma) * (x - denoised)) / (1 + sigma_next**2) ** 0.5
+
+
 def advanced(means: Sequence[Tensor], weights: Sequence[float], etas: Sequence[float], mix: str) -> list[Tensor]:
     """The latents with which the models go on, in the order of `means`: each model's own step, (images, channels, height, width).
 

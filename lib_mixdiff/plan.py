@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 from lib_mixdiff.documents import as_pasted, changed, decoded, leave_out, merged
-from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.errors import PlanError, inside, within
 from lib_mixdiff.fields import Image, Integer, Number, Off, Switch, Text
 from lib_mixdiff.models import Model, model_key
 from lib_mixdiff.nested import Array, Box, Either, Json, JsonObject, List, Object
@@ -25,6 +25,7 @@ OVERLAPS = (OVERLAP, Array(OVERLAP, "x", "y"))
 MASK = "spans the whole canvas, white = in, grey = in part"
 FIRST_PASS_ONLY = {"canvas", "hires"}
 ESSENTIAL = {"box", "mask", "image"}  # of a region or guide: without it, it would act somewhere else, or not at all
+MIXED = 0.4  # of the steps (AMDM, 4.1: 20 of 50)
 MOST_LEFT_OUT = 1000  # things of a pasted plan
 WINDOWS = ("gaussian", "constant", "quartic")  # all with peak 1
 
@@ -188,6 +189,25 @@ class Amdm(Record):
     def check(self) -> None:
         if not any(each.weight for each in (self, *self.models)):
             raise no_weight("every model, the main one included")
+        for index, each in enumerate(self.models if self.mix == "average" else ()):
+            places: list[tuple[list[str | int], AmdmModel | Region]] = [([], each)]
+            places += [(["plan", "regions", i], region) for i, region in enumerate(each.plan.regions)]
+            for path, place in places:
+                if place.seed is not None:
+                    with within(["models", index, *path]):
+                        raise PlanError("seed", place.seed, 'leave it out, or use another "mix"',
+                                        '{value} has no effect with "average", where all models predict from one latent')
+
+    @property
+    def acting(self) -> list[tuple[int, AmdmModel]]:
+        """Those that have a say, by their index; none where no step is mixed."""
+        return [(index, each) for index, each in enumerate(self.models) if each.weight > 0 and self.steps != 0]
+
+    def mixed(self, steps: int) -> int:
+        """How many of a pass's steps are mixed; PlanError where it has less."""
+        if self.steps is not None and self.steps > steps:
+            raise PlanError("steps", self.steps, "use fewer, or leave it out", f"{{value}} are more than the {steps} of this pass")
+        return round(MIXED * steps) if self.steps is None else self.steps
 
 
 @dataclass(frozen=True, kw_only=True)

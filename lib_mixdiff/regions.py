@@ -11,14 +11,14 @@ from lib_mixdiff.boxes import CELL_PX, WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.mosaic import Member, Told
-from lib_mixdiff.plan import Plan, Region
+from lib_mixdiff.plan import ModelPlan, Region
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS
 
 LARGEST_FEATHER = 0.25      # of the smallest region's short side
 
 
-def active_regions(plan: Plan) -> list[Region]:
+def active_regions(plan: ModelPlan) -> list[Region]:
     return [r for r in plan.regions if r.enabled and r.weight > 0]
 
 
@@ -43,7 +43,7 @@ class Place:
     mask: Tensor | None     # (box height, box width) in 0..1
 
 
-def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) -> list[Place]:
+def located(plan: ModelPlan, canvas: Canvas, opened: Callable[[str], Image.Image]) -> list[Place]:
     """A place for each active region that reaches the canvas. `opened` reads an image of the plan; PlanError where a mask is empty."""
     height, width = canvas.height, canvas.width
     places = []
@@ -63,7 +63,7 @@ def located(plan: Plan, canvas: Canvas, opened: Callable[[str], Image.Image]) ->
     return places
 
 
-def placed(places: Sequence[Place], plan: Plan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
+def placed(places: Sequence[Place], plan: ModelPlan, canvas: Canvas, cfg_scale: float) -> list[tuple[int | None, Member]]:
     """A member for each of these places where it has a say, with the region's index among the active ones, and one for the base,
     with None. They still say what the job says, whose guidance scale is `cfg_scale`.
 

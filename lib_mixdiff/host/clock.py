@@ -22,6 +22,7 @@ class Clock:
         self.sampler, self.denoiser = sampler, sampler.model_wrap_cfg
         self.unipc = sampler.config.name == "UniPC"     # its loop has its own beginning, and makes a step of the last timestep too
         self.steps = 1
+        self.first = 0                                  # step of the sampler's own, where others are taken before
         self.levels: list[float] = []                   # of the loop's steps, as the sampler says them; none where it finds them as it goes
         self.schedule: Tensor | None = None             # of the model: the refiner may bring another
         self.abar = np.empty(0)                         # the same, at hand
@@ -57,7 +58,7 @@ class Clock:
     def call(self) -> tuple[int, int]:
         """Of the call at hand, the index of its step, and its own in that: a sampler of second order calls twice in a step."""
         calls, config = self.denoiser.step, self.sampler.config
-        calls -= config.name == "PLMS" and calls > 0            # it calls twice in its first step
+        calls -= config.name == "PLMS" and calls > self.first   # it calls twice in its first step
         return divmod(calls, config.total_steps(1))
 
     def moment(self, level: Tensor | float, step: int | None = None) -> Moment:

@@ -9,7 +9,7 @@ from modules import devices, prompt_parser, sd_hijack, shared
 
 from lib_mixdiff.conds import Cond, rows_of, take, tokens
 from lib_mixdiff.host.prompts import spoken, without_comments
-from lib_mixdiff.host.protocols import Denoiser, Job
+from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.said import steps_of
 from lib_mixdiff.mosaic import Model, Part
 
@@ -60,6 +60,19 @@ class Texts:
             return None
         both = _padded(_multicond(parts, step)[1], prompt_parser.reconstruct_cond_batch(schedules, step), denoiser)
         return [take(cond, [row]) for cond in both for row in range(rows_of(cond))]
+
+
+def conds_of(p: Job) -> Conds:
+    """What the loaded text encoder makes of the prompts of the pass at hand, as the host's denoiser takes it."""
+    prompts = p.hr_prompts if getattr(p, "is_hr_pass", False) else p.prompts
+    parts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, prompts, False)
+    return prompt_parser.MulticondLearnedConditioning(shape=(len(parts),), batch=parts)
+
+
+def unconds_of(p: Job) -> list:
+    """Likewise of the negative prompts."""
+    negatives = p.hr_negative_prompts if getattr(p, "is_hr_pass", False) else p.negative_prompts
+    return _encoded(p, prompt_parser.get_learned_conditioning, negatives, True)
 
 
 def _multicond(parts: list, step: int) -> tuple[list[list[tuple[int, float]]], Cond]:

@@ -9,7 +9,7 @@ import torch
 from modules import shared
 
 from lib_mixdiff.boxes import CELL_PX, view_before_cut
-from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.errors import PlanError, inside, within
 from lib_mixdiff.fields import Integer, Number, Switch, Text
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import and_weights, evaluations, loaded, refuse, refuse_weightless
@@ -23,7 +23,7 @@ from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.host.wording import crops_of, find
 from lib_mixdiff.mosaic import Mosaic, Part, Told
 from lib_mixdiff.nested import List
-from lib_mixdiff.plan import Plan, Region
+from lib_mixdiff.plan import ModelPlan, Plan, Region
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 
 TEXT = torch.zeros(1, 77, 1)        # in the place of every prompt, as if all were of one length
@@ -102,7 +102,7 @@ def _canvas(width: int, height: int) -> Canvas:
     return Canvas(height, width)
 
 
-def _model(region: Region, plan: Plan, job: SimpleNamespace) -> Any:
+def _model(region: Region, plan: ModelPlan, job: SimpleNamespace) -> Any:
     """What tells one from another, None for the loaded one."""
     model, calls = region.model or plan.model, calls_in(region.prompt, cast(Job, job))
     return (model, calls) if calls else model
@@ -111,33 +111,51 @@ def _model(region: Region, plan: Plan, job: SimpleNamespace) -> Any:
 def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, scheduler: str, prompt: str, steps: int,
           whole: int, hires: bool = False) -> dict[str, Any]:
     """Of `whole` steps the last ones are made."""
-    asked = evaluations(sampler_name or None, steps)
-    parts = [and_weights(prompt)] * job.batch_size
-    refuse_weightless("job.prompt", prompt, parts[0])
-    plain = (sum(map(len, parts)) + job.batch_size) * canvas.height * canvas.width
-    shapes = [(plain // (canvas.height * canvas.width), canvas.height, canvas.width)]
+    sampler, weights = sampler_name or None, and_weights(prompt)
+    refuse_weightless("job.prompt", prompt, weights)
+    plain = (len(weights) + 1) * job.batch_size * canvas.height * canvas.width     # cells of one call
+    styles = getattr(shared, "prompt_styles", None)
+    said = styles.apply_styles_to_prompt(prompt, list(job.styles)) if styles else prompt
+    asked, mixing = [(evaluations(sampler, steps), _shapes(plan, job, canvas, prompt, said, job.cfg_scale, hires))], {}
+    if plan.amdm is not None and plan.amdm.acting:
+        with inside("amdm"):
+            mixed = plan.amdm.mixed(steps)
+            mixing["amdm"] = {"models": 1 + len(plan.amdm.acting), "steps": mixed}
+            asked = [(evaluations(sampler, steps - mixed) + mixed, asked[0][1])]
+            for index, model in plan.amdm.acting:
+                with within(["models", index, "plan"]):
+                    own = prompt if model.prompt is None else model.prompt
+                    asked.append((mixed, _shapes(model.plan, job, canvas, own, said if model.prompt is None else own,
+                                                 job.cfg_scale if model.cfg_scale is None else model.cfg_scale, hires)))
+    calls = [(times, rows, rows * height * width) for times, shapes in asked for rows, height, width in shapes]
+    plain_cells = plain * evaluations(sampler, steps)
+    return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": sum(times for times, _, _ in calls),
+            "rows": sum(times * rows for times, rows, _ in calls), "work": sum(times * cells for times, _, cells in calls) / plain_cells,
+            "memory": max(cells for _, _, cells in calls) / plain, "plain_cells": plain_cells, **mixing,
+            **readout(plan, sampler_name, scheduler, whole, steps)}
+
+
+def _shapes(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, prompt: str, said: str, cfg_scale: float,
+            hires: bool) -> list[tuple[int, int, int]]:
+    """(rows, height, width) of the network's calls for one evaluation; `said` is the prompt with its styles."""
+    parts = [and_weights(spoken(prompt))] * job.batch_size
     regions, grid = active_regions(plan), grid_of(plan)
-    members = placed(located(plan, canvas, opened), plan, canvas, job.cfg_scale)
+    members = placed(located(plan, canvas, opened), plan, canvas, cfg_scale)
     if plan.paint.acts:
-        _refuse_unsaid(plan, job, canvas, members, prompt, hires)
-    if regions or grid:
-        each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
-                     None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
-        if grid is not None:        # of a shifted one, that of the first step
-            members = grid.tiles(members)
-        shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
-    cells = [rows * height * width for rows, height, width in shapes]
-    return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": asked * len(shapes),
-            "rows": asked * sum(rows for rows, _, _ in shapes), "work": sum(cells) / plain, "memory": max(cells) / plain,
-            "plain_cells": asked * plain, **readout(plan, sampler_name, scheduler, whole, steps)}
+        _refuse_unsaid(plan, job, canvas, members, said, hires)
+    if not regions and not grid:
+        return [(sum(map(len, parts)) + job.batch_size, canvas.height, canvas.width)]
+    each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
+                 None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
+    if grid is not None:        # of a shifted one, that of the first step
+        members = grid.tiles(members)
+    return Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
 
 
-def _refuse_unsaid(plan: Plan, job: SimpleNamespace, canvas: Canvas, members: list, prompt: str, hires: bool) -> None:
+def _refuse_unsaid(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, members: list, prompt: str, hires: bool) -> None:
     """PlanError where something painted cannot be had; whether it is in the prompts as far as these are known: a job without one has not
     said yet what it will be."""
-    areas, styles = areas_of(plan, canvas), getattr(shared, "prompt_styles", None)
-    if styles:
-        prompt = styles.apply_styles_to_prompt(prompt, list(job.styles))
+    areas = areas_of(plan, canvas)
     if prompt and loaded() is not None:
         said = Said([spoken(prompt)], [region.prompt for region in active_regions(plan)], *steps_of(cast(Job, job), hires))
         find(plan, said, crops_of(members, plan), areas)

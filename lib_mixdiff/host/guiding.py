@@ -1,7 +1,7 @@
 """The loop seam: guide images pull the prediction above guidance, around the sampler's own function."""
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.patching import swapped
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.regions import Canvas
 
 
-def pulls_of(plan: Plan, canvas: Canvas) -> list[Pull]:
+def pulls_of(plan: ModelPlan, canvas: Canvas) -> list[Pull]:
     """The guides of one pass, encoded."""
     pulls = []
     for index, guide in enumerate(plan.guides):
@@ -70,10 +70,15 @@ class Guiding:
         mask, nmask = pull.mask.to(like.device), getattr(self.p, "nmask", None)
         return Pull(pull.latent.to(like.device), mask if nmask is None else mask * nmask.to(mask), pull.holds_above)
 
-    def enter(self, stack: ExitStack) -> None:
-        func, forward = self.sampler.func, self.denoiser.forward
+    def lead(self, stack: ExitStack) -> None:
+        """The picture begins and ends with them."""
+        func = self.sampler.func
         stack.enter_context(swapped(self.sampler, "func", lambda *args, **kwargs: self.loop(func, *args, **kwargs)))
-        stack.enter_context(swapped(self.denoiser, "forward", lambda *args, **kwargs: self.denoise(forward, *args, **kwargs)))
+
+    def pulling(self) -> AbstractContextManager[None]:
+        """Every prediction is pulled."""
+        forward = self.denoiser.forward
+        return swapped(self.denoiser, "forward", lambda *args, **kwargs: self.denoise(forward, *args, **kwargs))
 
     def at(self, level: Tensor | float) -> tuple[list[Pull], Moment]:
         now = self.clock.moment(level)
@@ -81,10 +86,19 @@ class Guiding:
 
     def loop(self, func: Any, model: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """From noise on the guides, and to their end where they hold that long: several samplers would miss it by a few percent."""
+        return pulled(func(model, self.started(x, kwargs), *args, **kwargs), self.held)
+
+    def started(self, x: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        """The latent with which the loop that gets these arguments begins."""
         held, now = self.at(self.clock.first_level(kwargs))
         scale = 1.0 if in_sigmas(self.denoiser) else (1 + now.sigma**2) ** -0.5
-        x = func(model, pulled(x, held, scale, scale * now.sigma * self.noise), *args, **kwargs)
-        return pulled(x, self.held)
+        return pulled(x, held, scale, scale * now.sigma * self.noise)
+
+    def kept(self, x: Tensor, own: Tensor) -> Tensor:
+        """x, and where guides hold what the prediction that they have pulled came to."""
+        for pull in self.held:
+            x = torch.lerp(x, own, pull.mask.to(x))
+        return x
 
     def denoise(self, forward: Any, x: Tensor, level: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the sampler is told is the image where a guide holds; so are the preview and what an interrupt leaves."""

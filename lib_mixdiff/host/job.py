@@ -6,14 +6,15 @@ from typing import Any
 
 from modules import prompt_parser, sd_models, sd_samplers, shared
 
-from lib_mixdiff.errors import NOT_YET, PlanError, inside
-from lib_mixdiff.host.checkpoints import refuse_model
+from lib_mixdiff.errors import NOT_YET, PlanError, inside, within
+from lib_mixdiff.host.checkpoints import refuse_model, refuse_other_networks
 from lib_mixdiff.host.lora import calls_in
 from lib_mixdiff.host.prompts import NETWORK, spoken
 from lib_mixdiff.host.protocols import Job
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import AmdmModel, ModelPlan, Plan, Region
 from lib_mixdiff.regions import active_regions
 
+UNMIXED = ("UniPC", "DPM fast", "DPM adaptive", "DDIM CFG++")       # no schedule that could be taken up later, or another latent
 CUTTING = ("SD upscale", "Outpainting mk2", "Poor man's outpainting")      # scripts that make several jobs of one picture
 
 
@@ -30,34 +31,51 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
             (f"the script {_script(p)}", _script(p) in CUTTING, "choose no script")):
         if found:
             raise PlanError("job", kind, f"{remedy}, or mixdiff", f"mixdiff does not do {kind} yet")
-    _refuse(plan, p)
+    _refuse(plan, p, p.sampler_name)
     if hires is not None and (enable_hr or plan.hires):
         with inside("hires"):
-            _refuse(hires, p)
+            _refuse(hires, p, getattr(p, "hr_sampler_name", None) or p.sampler_name)
     return hires
 
 
-def _refuse(plan: Plan, p: Job) -> None:
+def _refuse(plan: Plan, p: Job, sampler_name: str | None) -> None:
+    _refuse_parts(plan, p)
+    if plan.amdm is None:
+        return
+    with inside("amdm"):
+        if plan.amdm.acting:
+            refuse_other_networks("several models", "leave amdm out", p)
+            sampler = sd_samplers.find_sampler_config(sampler_name)
+            if sampler is not None and sampler.name in UNMIXED:
+                raise PlanError("", sampler.name, "choose another one, such as Euler or DDIM", "AMDM does not go with the sampler {value}")
+        for index, model in plan.amdm.acting:
+            with within(["models", index]):
+                _refuse_told(model, p)
+                with inside("plan"):
+                    _refuse_parts(model.plan, p)
+
+
+def _refuse_parts(plan: ModelPlan, p: Job) -> None:
     refuse_model(plan.model, p)
-    if plan.amdm is not None:
-        raise PlanError("amdm", plan.to_dict()["amdm"], "leave the key out of the plan", NOT_YET)
     if plan.paint.acts:
         refuse_paint()
     for index, region in enumerate(plan.regions):
-        if not region.enabled:
-            continue
-        field = f"regions[{index}]"
-        with inside("regions"), inside(index):
-            refuse_model(region.model, p)
-        if region.control_units is not None:
-            raise PlanError(f"{field}.control_units", region.control_units, "leave the key out of the region", NOT_YET)
-        with inside("regions"), inside(index), inside("prompt"):
-            calls_in(region.prompt, p)
-        if found := NETWORK.search(region.negative_prompt or ""):
-            raise PlanError(f"{field}.negative_prompt", found.group(), "put it into the region's prompt, whence it acts on both",
-                            "{value} would be read as words in a negative prompt")
-        if region.prompt is not None:
-            refuse_weightless(f"{field}.prompt", region.prompt, and_weights(spoken(region.prompt)))
+        if region.enabled:
+            with within(["regions", index]):
+                refuse_model(region.model, p)
+                _refuse_told(region, p)
+
+
+def _refuse_told(told: Region | AmdmModel, p: Job) -> None:
+    if told.control_units is not None:
+        raise PlanError("control_units", told.control_units, "leave the key out", NOT_YET)
+    with inside("prompt"):
+        calls_in(told.prompt, p)
+    if found := NETWORK.search(told.negative_prompt or ""):
+        raise PlanError("negative_prompt", found.group(), "put it into the prompt beside it, whence it acts on both",
+                        "{value} would be read as words in a negative prompt")
+    if told.prompt is not None:
+        refuse_weightless("prompt", told.prompt, and_weights(spoken(told.prompt)))
 
 
 def refuse_paint() -> None:

@@ -28,6 +28,10 @@ class Noise:
         """The job's next draw with the regions' in it; the first one is the start's."""
         return blended({None: own, **{seed: scale * g.next().to(own) for seed, g in self.generators.items()}}, self.weights)
 
+    def into(self, own: Tensor, p: Job) -> None:
+        """The first draw, as the host has made its own."""
+        own.copy_(self.next(own, 1.0 if getattr(p, "is_hr_pass", False) else getattr(p, "initial_noise_multiplier", 1.0)))
+
     def enter(self, stack: ExitStack, p: Job) -> None:
         """What the samplers draw from `p.rng` later on."""
         draw = p.rng.next

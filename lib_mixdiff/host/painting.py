@@ -16,11 +16,11 @@ from lib_mixdiff.host.wording import Crops, acts, columns, find, names_of
 from lib_mixdiff.masks import bounded, grey, in_cells
 from lib_mixdiff.mosaic import Told
 from lib_mixdiff.paint import Words
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.regions import Canvas
 
 
-def areas_of(plan: Plan, canvas: Canvas) -> list[Tensor]:
+def areas_of(plan: ModelPlan, canvas: Canvas) -> list[Tensor]:
     """Of each phrase strength times mask, (height, width) cells; PlanError where a mask is empty."""
     areas = []
     for index, phrase in enumerate(plan.paint.phrases):
@@ -35,7 +35,7 @@ def areas_of(plan: Plan, canvas: Canvas) -> list[Tensor]:
 class Painting:
     """With the text encoders that are loaded now: the refiner brings its own. PlanError where something painted cannot be had."""
 
-    def __init__(self, plan: Plan, said: Said, canvas: Canvas, crops: Crops, device: torch.device) -> None:
+    def __init__(self, plan: ModelPlan, said: Said, canvas: Canvas, crops: Crops, device: torch.device) -> None:
         self.plan, self.said = plan, said
         areas = areas_of(plan, canvas)
         find(plan, said, crops, areas)

@@ -51,6 +51,7 @@ class Job(Protocol):
     n_iter: int                 # batches of the job
     rng: Any                    # modules.rng.ImageRNG, from which samplers draw
     initial_noise_multiplier: float         # of img2img
+    init_latent: Tensor | None  # of img2img, which begins with more than noise
     nmask: Tensor | None        # of img2img: 1 where the latent is drawn anew
     sample: Callable[..., Any]
     is_hr_pass: bool

@@ -27,7 +27,7 @@ class Rows(nn.Module):
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
         self.pending = False                    # a step has begun, and its rows have not been summed yet
-        self.counts = False                     # whether the host will count a step when this call of its denoiser has ended
+        self.counts = 0.0                       # steps that the host will count when this call of its denoiser has ended
 
     def __getattr__(self, name: str):
         try:
@@ -35,7 +35,7 @@ class Rows(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def start(self, mosaic: Mosaic, counts: bool) -> None:
+    def start(self, mosaic: Mosaic, counts: float) -> None:
         """A step begins, whose rows `mosaic` answers."""
         self.must_be_done()
         self.host_calls, self.pending = 0, True
@@ -59,7 +59,7 @@ class Rows(nn.Module):
 
         def progress(share: float) -> None:
             if self.counts:
-                shared.state.sampling_step = steps + share
+                shared.state.sampling_step = steps + share * self.counts
 
         try:
             return mosaic.predict(network, x, sigma, text, image, progress)

@@ -13,14 +13,16 @@ from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError, inside, within
 from lib_mixdiff.host import vae
 from lib_mixdiff.host.checkpoints import forget
+from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
+from lib_mixdiff.host.mixing import CALLS, Mixing, told
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sampling import Sampling, models_of
 from lib_mixdiff.host.seams import during_next_sample, during_next_sampling
 from lib_mixdiff.host.wording import find
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan, Plan
 from lib_mixdiff.regions import active_regions
 from lib_mixdiff.seeds import RANDOM, SEEDS, has_seeds, of_image, seeded
 
@@ -44,7 +46,7 @@ class Run:
     def __init__(self, wanted: object) -> None:
         self.wanted = wanted
         self.entered = False
-        self.sampling: Sampling | None = None
+        self.sampling: Sampling | Mixing | None = None
 
     @classmethod
     def of(cls, p: Job | None) -> Run | None:
@@ -56,7 +58,8 @@ class Run:
         seeds settled and images kept by their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when
         sampling starts."""
         p._mixdiff_looks = []
-        p.extra_generation_params.pop(INFOTEXT, None)           # of the last cell of an XYZ plot, whose jobs share this
+        for key in (INFOTEXT, CALLS):           # of the last cell of an XYZ plot, whose jobs share this
+            p.extra_generation_params.pop(key, None)
         try:
             plan = settled(asked(args) or {})
         except Exception:           # comes again
@@ -107,11 +110,16 @@ class Run:
     def before_sampling(self, p: Job, x: Tensor, noise: Tensor, conds: Conds) -> None:
         """For `process_before_every_sampling`, once a pass, with its latent and its unit noise. Cannot fail: what is wrong is raised
         inside the launch, from where it reaches the user."""
+        sampling: Sampling | Mixing | None
         sampling, failed, place = None, None, ["hires"] if getattr(p, "is_hr_pass", False) else []
         try:
             if (plan := self.plan_of_pass(p)) is not None:
                 with within(place):
-                    sampling = Sampling(plan, p, x, noise)
+                    sampling = main = Sampling(plan, p, x, noise, Clock(p.sampler))
+                    if plan.amdm is not None:
+                        sampling = Mixing(plan.amdm, main, x, noise)
+                    if main.noise is not None:
+                        main.noise.for_brownian(p.sampler)
         except Exception as error:
             failed = error
 
@@ -136,18 +144,28 @@ class Run:
         hires = refuse(plan, p)
         if hires is not None and getattr(p, "enable_hr", False) and not getattr(p, "hr_checkpoint_name", None):
             with inside("hires"):       # before the first pass has taken its time
-                models_of(hires, p)
-                if hires.paint.acts and not getattr(p, "is_hr_pass", False):
-                    said = Said.by(p, [region.prompt for region in active_regions(hires)], hires=True)
-                    find(hires, said, otherwise='leave it out there with "hires": {"paint": null}')
+                self.try_hires(hires, p)
         plan = hires if getattr(p, "is_hr_pass", False) else plan
         return None if plan is None or plan.is_neutral else plan
 
+    def try_hires(self, plan: Plan, p: Job) -> None:
+        """PlanError where the hires pass would have one."""
+        several: list[tuple[tuple[str | int, ...], ModelPlan, Job]] = [((), plan, p)]
+        if plan.amdm is not None:
+            with inside("amdm"):
+                plan.amdm.mixed(p.hr_second_pass_steps or p.steps)
+            several += [(("amdm", "models", index, "plan"), each.plan, told(each, p)) for index, each in plan.amdm.acting]
+        for path, each, job in several:
+            with within(path):
+                models_of(each, job)
+                if each.paint.acts and not getattr(p, "is_hr_pass", False):
+                    said = Said.by(job, [region.prompt for region in active_regions(each)], hires=True)
+                    find(each, said, otherwise='leave it out there with "hires": {"paint": null}')
+
     def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
-        """For `on_cfg_denoiser`: the next calls of the network bring one step's rows. Cannot fail."""
-        if self.sampling is not None and (rows := self.sampling.rows) is not None:
-            with rows.keeping_errors():
-                self.sampling.step(rows, denoiser, text_cond, level)
+        """For `on_cfg_denoiser`. Cannot fail."""
+        if self.sampling is not None:
+            self.sampling.step(denoiser, text_cond, level)
 
 
 class Lines:

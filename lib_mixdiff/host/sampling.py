@@ -1,7 +1,8 @@
-"""One pass of a batch that has a plan: what hangs on it while the host samples."""
+"""One model in one pass of a batch that has a plan: what hangs on it while the host samples."""
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import log1p
 
@@ -35,7 +36,7 @@ from lib_mixdiff.moments import Moment
 from lib_mixdiff.mosaic import Member, Mosaic, Told
 from lib_mixdiff.mosaic import Model as Network
 from lib_mixdiff.paint import Brush
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.regions import Canvas, active_regions, located, placed, told
 from lib_mixdiff.seeds import weights_by_seed
 
@@ -45,23 +46,27 @@ WRAPPED = 5             # wrappers around ours that are looked through
 
 
 class Sampling:
-    """One pass of a batch: its regions' places, noise and prompts, the mosaics that they make, and its guides."""
+    """A plan's regions in one pass: their places, noise and prompts, the mosaics that they make, and its guides."""
 
-    rows: Rows | None = None                    # where regions act
+    rows: Rows | None = None                    # where regions act, while the network is asked
     working: tuple[Pair, ...] = ()              # whose networks, at this step
     painting: Painting | None = None            # where words are painted
     brush: Brush | None = None
+    guiding: Guiding | None = None
+    part = 1.0                                  # of a step that it is to answer once
 
-    def __init__(self, plan: Plan, p: Job, x: Tensor, noise: Tensor) -> None:
-        """Puts the noise of regions with seeds into `noise`."""
-        self.plan, self.p, self.start_noise = plan, p, noise
-        self.canvas, self.clock = canvas_of(p, x), Clock(p.sampler)
+    def __init__(self, plan: ModelPlan, p: Job, x: Tensor, noise: Tensor, clock: Clock, calls: Calls = (), name: str = "") -> None:
+        """Puts the noise of regions with seeds into `noise`. `p` says the base's prompt, which `calls` these LoRAs beside the job's."""
+        self.plan, self.p, self.start_noise, self.clock, self.name = plan, p, noise, clock, name
+        self.canvas = canvas_of(p, x)
         self.regions, self.grid = active_regions(plan), grid_of(plan)
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
         self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
-        self.calls = self.calls_of_regions()
+        self.together: Sequence[Sampling] = [self]      # all that are asked in a step
+        self.calls = [*self.calls_of_regions(), calls]
+        self.loras.note(self.calls)
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
         self.paints = bool(self.looks or plan.paint.acts)
         self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
@@ -71,32 +76,55 @@ class Sampling:
         if any(region.seed is not None for region in self.regions):
             weights = weights_by_seed(whole, [region.seed for region in self.regions], self.canvas.height, self.canvas.width)
             self.noise = Noise(p, weights, len(noise))
-            noise.copy_(self.noise.next(noise, 1.0 if getattr(p, "is_hr_pass", False) else getattr(p, "initial_noise_multiplier", 1.0)))
-            self.noise.for_brownian(p.sampler)
+            self.noise.into(noise, p)
 
-    def enter(self, stack: ExitStack, conds: Conds) -> None:
-        if self.noise is not None:
-            self.noise.enter(stack, self.p)
+    def prepare(self, stack: ExitStack, conds: Conds) -> None:
+        """Encodes what it says; until the stack ends the network may be asked `answering`."""
         if pulls := pulls_of(self.plan, self.canvas):
-            Guiding(self.p, pulls, self.start_noise, self.clock).enter(stack)
-        if pulls or self.ranged:
-            self.clock.enter(stack)
-        if not self.regions and self.grid is None and not any(self.models) and not self.paints:
-            return
+            self.guiding = Guiding(self.p, pulls, self.start_noise, self.clock)
         self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
-        for weights in self.and_weights:
-            refuse_weightless("job", self.p.prompt, weights)
-        self.rows = stack.enter_context(answering(self.p.sampler.model_wrap_cfg))
-        self.encode()
+        if self.mixes:
+            for weights in self.and_weights:
+                refuse_weightless("job", self.p.prompt, weights)
+            self.encode()
         if self.looks:
             stack.callback(self.show_looks)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the network's rows are other ones than the host's."""
+        return bool(self.regions or self.grid or any(self.models) or self.paints or self.calls[-1])
+
+    def enter(self, stack: ExitStack, conds: Conds) -> None:
+        """For the whole pass, whose noise and loop are its own, too."""
+        self.prepare(stack, conds)
+        self.lead(stack)
+        stack.enter_context(self.answering())
+
+    def lead(self, stack: ExitStack) -> None:
+        if self.noise is not None:
+            self.noise.enter(stack, self.p)
+        if self.guiding is not None:
+            self.guiding.lead(stack)
+        self.clock.enter(stack)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """What asks the host's denoiser in the block, asks this one."""
+        with ExitStack() as stack:
+            if self.guiding is not None:
+                stack.enter_context(self.guiding.pulling())
+            if self.mixes:
+                self.rows = stack.enter_context(answering(self.p.sampler.model_wrap_cfg))
+                stack.callback(setattr, self, "rows", None)
+            yield
 
     def show_looks(self) -> None:
         names, first = [phrase.phrase for phrase in self.plan.paint.phrases], len(self.plan.regions) + len(self.plan.guides)
         colors = [COLORS[(first + index) % len(COLORS)] for index in range(len(names))]         # as the canvas has them
         for image in range(len(self.and_weights)):
             index = self.p.iteration * self.p.batch_size + image
-            title = f"picture {index + 1}" + (", hires pass" if getattr(self.p, "is_hr_pass", False) else "")
+            title = f"picture {index + 1}" + self.name + (", hires pass" if getattr(self.p, "is_hr_pass", False) else "")
             if picture := self.looks.picture(image, title, names, colors):
                 self.p._mixdiff_looks.append((index, picture))
 
@@ -112,7 +140,7 @@ class Sampling:
         return member if member.crop == whole else replace(member, sizes=sizes_of(member.crop, member.frame or whole))
 
     def calls_of_regions(self) -> list[Calls]:
-        """Of LoRAs, by region, and none of the base; their files are read and tried."""
+        """Of LoRAs, by region; their files are read and tried."""
         several: list[Calls] = []
         for index, region in enumerate(self.regions):
             with inside("regions"), inside(self.plan.regions.index(region)), inside("prompt"):
@@ -120,8 +148,7 @@ class Sampling:
                 for pair in possible(self.models[index]):
                     self.loras.unet(several[-1], self.checkpoints.unet(pair.unet))
                     self.loras.text(several[-1], self.checkpoints.text(pair.text))
-        self.loras.note(several)
-        return [*several, ()]
+        return several
 
     def encoder(self, index: int, pair: Pair) -> Network | None:
         return self.loras.text(self.calls[index], self.checkpoints.text(pair.text))
@@ -143,20 +170,24 @@ class Sampling:
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
         self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
 
-    def step(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
+    def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
+        """For `on_cfg_denoiser`: the next calls of the network bring one step's rows. Cannot fail."""
+        if self.rows is not None:
+            with self.rows.keeping_errors():
+                self.begin(self.rows, denoiser, text_cond, level)
+
+    def begin(self, rows: Rows, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         if shared.sd_model.sd_checkpoint_info is not self.checkpoint:
             if denoiser.model_wrap is not rows:         # the host has dropped us, with what we stood in
                 rows.inner = denoiser.inner_model
                 denoiser.model_wrap = rows
             self.encode()
-        if tokens(text_cond) % 77 == CONTROLNET_ROW:
-            raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
-                            "mixdiff does not do {value} together with regions or paint yet")
+        refuse_controlnet(text_cond)
         (step, call), acting, now = self.clock.call, self.all, SOME_TIME
         if self.ranged:
             now = self.clock.moment(level)
             acting = tuple(place.index for place in self.places if now.within(place.region.range))
-        working = tuple(at(model, now) for model in self.models)
+        working = self.at(now)
         grid = self.grid and self.grid.at(step)
         saying = working, tuple(texts.entries(denoiser.step) for texts in self.texts.values())
         if self.painting:
@@ -167,7 +198,7 @@ class Sampling:
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working
-            self.checkpoints.expect([working, *(tuple(at(model, each) for model in self.models) for each in self.clock.moments(step + 1))])
+            self.checkpoints.expect([each.at(moment) for moment in [now, *self.clock.moments(step + 1)] for each in self.together])
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
@@ -178,7 +209,16 @@ class Sampling:
             if saying not in self.said:
                 self.said[saying] = self.each(working, denoiser)
             self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest, self.brush)
-        rows.start(self.mosaics[key], step > 0 and call == 0)       # the host's own count of steps begins with the second
+        counts = step > 0 and call == 0         # the host's own count of steps begins with the second
+        rows.start(self.mosaics[key], self.part if counts else 0.0)
+
+    def at(self, now: Moment) -> tuple[Pair, ...]:
+        """Which checkpoints work."""
+        return tuple(at(model, now) for model in self.models)
+
+    def alone(self) -> None:
+        """From now on no other model is asked beside it."""
+        self.together, self.part, self.working = [self], 1.0, ()
 
     def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
         """Of the regions, and last of the base."""
@@ -191,7 +231,13 @@ class Sampling:
         return told if self.painting is None else [self.painting.painted(each, index, denoiser.step) for index, each in enumerate(told)]
 
 
-def models_of(plan: Plan, p: Job) -> list[Model]:
+def refuse_controlnet(text_cond: Cond) -> None:
+    if tokens(text_cond) % 77 == CONTROLNET_ROW:
+        raise PlanError("job", "ControlNet", "switch its units off, or mixdiff",
+                        "mixdiff does not do {value} together with regions, paint or several models yet")
+
+
+def models_of(plan: ModelPlan, p: Job) -> list[Model]:
     """Of the regions, and last of the base; their files are read for the job."""
     checkpoints = Checkpoints.of(p)
     with inside("model"):

@@ -13,13 +13,13 @@ from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.job import loaded
 from lib_mixdiff.models import Model
 from lib_mixdiff.moments import Moment
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.regions import active_regions
 
 UNSCHEDULED = ("DPM adaptive", "DPM fast", "Restart")
 
 
-def readout(plan: Plan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
+def readout(plan: ModelPlan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
     """`checkpoints`, where a plan names some: for the canvas, and each region with a model of its own, stretches of the steps, counted from
     1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the loaded one; of `steps` the `last` ones
     are made. null where the sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 from lib_mixdiff.boxes import CELL_PX
 from lib_mixdiff.host.job import loaded
 from lib_mixdiff.host.settings import setting
-from lib_mixdiff.plan import Plan
+from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.tiles import Grid
 
 SDXL_PX, SD2_V_PX, SD1_CELLS = 1024, 768, 64
 
 
-def grid_of(plan: Plan) -> Grid | None:
+def grid_of(plan: ModelPlan) -> Grid | None:
     """None: the whole canvas at once. PlanError where its tiles cannot be had."""
     if plan.tiles is None:
         return None

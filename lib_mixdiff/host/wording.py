@@ -13,14 +13,14 @@ from lib_mixdiff.host.prompts import spoken
 from lib_mixdiff.host.said import Said
 from lib_mixdiff.mosaic import Member
 from lib_mixdiff.phrases import Tokens, columns_of, nearest_words, tokens_of
-from lib_mixdiff.plan import Phrase, Plan
+from lib_mixdiff.plan import ModelPlan, Phrase
 from lib_mixdiff.regions import active_regions
 
 BASE = "base"           # the job's own prompt, in a phrase's `in`
 Crops = Mapping[int, Box]       # of those that draw, active regions by their index and after them the base: what they see of the canvas
 
 
-def names_of(plan: Plan) -> list[str | None]:
+def names_of(plan: ModelPlan) -> list[str | None]:
     """Of those that speak: active regions, and last the base."""
     return [*(region.name for region in active_regions(plan)), BASE]
 
@@ -48,7 +48,7 @@ def encoders() -> list[Any]:
     return found
 
 
-def crops_of(members: Sequence[tuple[int | None, Member]], plan: Plan) -> dict[int, Box]:
+def crops_of(members: Sequence[tuple[int | None, Member]], plan: ModelPlan) -> dict[int, Box]:
     """Of the members that `placed` returned, before they are cut into tiles. While a region rests, the base draws in its place."""
     base = len(active_regions(plan))
     crops = {base if index is None else index: member.crop for index, member in members}
@@ -57,7 +57,7 @@ def crops_of(members: Sequence[tuple[int | None, Member]], plan: Plan) -> dict[i
     return crops
 
 
-def find(plan: Plan, said: Said, crops: Crops | None = None, areas: Sequence[Tensor] = (),
+def find(plan: ModelPlan, said: Said, crops: Crops | None = None, areas: Sequence[Tensor] = (),
          otherwise: str = "leave the phrase out") -> None:
     """PlanError where a phrase is not in what is said for one of the images, or for a member that it names, or would not be seen:
     because those who say it draw nothing, or not where it is painted (`areas`, by phrase). With a region that is switched off rests what

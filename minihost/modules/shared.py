@@ -36,7 +36,7 @@ class State:
     def begin(self, job: str = "(unknown)") -> None:
         self.job, self.job_no, self.job_count, self.sampling_step, self.sampling_steps, self.textinfo = job, 0, -1, 0, 0, None
         self.time_start, self.job_timestamp = time.time(), time.strftime("%Y%m%d%H%M%S")
-        self.skipped = self.interrupted = self.stopping_generation = False
+        self.skipped, self.interrupted, self.stopping_generation, self.current_latent = False, False, False, None
 
     def end(self) -> None:
         self.job, self.job_count = "", 0

@@ -156,7 +156,7 @@ def test_tiling_is_refused_by_name(host):
     ({}, {"regions": [{"control_units": []}]}, "regions[0].control_units"),
     ({}, {"model": "other"}, "model"),
     ({}, {"paint": {"phrases": [{"phrase": "circle", "mask": "sha256:" + 64 * "0"}]}}, "paint"),
-    ({}, {"amdm": {"models": [{}]}}, "amdm"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),
+    ({}, {"amdm": {"models": [{"control_units": [0]}]}}, "amdm.models[0].control_units"), ({}, {"regions": [{}], "hires": {"model": "other"}}, "hires.model"),
     ({}, {"tiles": {"overlap": 2000}}, "tiles.overlap"),
 ])
 def test_what_is_not_built_is_refused_by_name(host, fields, plan, words):
