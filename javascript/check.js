@@ -27,15 +27,22 @@ class MixdiffCheck {
         try {
             const answer = await this.post("check"), found = await answer.json();
             if (asked !== editor.written || !editor.awake) return;
-            editor.panels.mark(answer.ok ? "" : found.field || "");
+            for (const shown of [editor.panels, editor.amdm]) shown.mark(answer.ok ? "" : found.field || "");
             if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
-            else if (!editor.layers.length) editor.say("");
-            else editor.say(`${found.cost.calls} U-Net calls, ${found.cost.work.toFixed(2)} times the work of the plain job.`);
+            else editor.say(this.words(found.cost));
             if (!answer.ok) return;
             editor.panels.count(found.tokens);
             await editor.heat.draw(asked);
         } catch (error) {
             editor.say(`The plan could not be checked: ${error.message}`, true);
         }
+    }
+
+    // What a job costs; nothing of a plain one.
+    words({calls, work, passes}) {
+        const mixed = passes.map(({amdm}, i) => amdm && `AMDM: ${amdm.models} models in the first ${amdm.steps === 1 ? "step" : `${amdm.steps} steps`}${i ? " of the hires pass" : ""}.`)
+            .filter(Boolean);
+        if (!this.editor.layers.length && work === 1 && !mixed.length) return "";
+        return [`${calls} U-Net calls, ${work.toFixed(2)} times the work of the plain job.`, ...mixed].join(" ");
     }
 }

@@ -66,6 +66,7 @@ class MixdiffEditor {
         const side = MixdiffPage.element("div", "mixdiff-side", body);
         this.words = new MixdiffWords(this, side);
         this.panels = new MixdiffPanels(this, side);
+        this.amdm = new MixdiffAmdm(this, side);
         canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
         this.root.prepend(this.toolbar.node, body);
     }
@@ -104,8 +105,10 @@ class MixdiffEditor {
         const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
         const isBox = (box) => box === undefined || box === null || (Array.isArray(box) && box.length === 4 && box.every(Number.isFinite));
         const isList = (list) => Array.isArray(list) && list.every((item) => isObject(item) && isBox(item.box));
-        if (!isObject(plan) || !isObject(plan.paint || {}) || !Object.keys(MixdiffLayers.TITLES).every((list) => isList(MixdiffLayers.list(plan, list)))) {
-            throw new SyntaxError("a plan is an object, as is its paint, its regions, guides and phrases are lists of objects, a box is four numbers");
+        const isPlan = (each) => isObject(each) && isObject(each.paint || {}) && Object.keys(MixdiffLayers.TITLES).every((list) => isList(MixdiffLayers.list(each, list)));
+        const models = MixdiffAmdm.models(plan ?? {});
+        if (!isPlan(plan) || !isObject(plan.amdm || {}) || !isList(models) || !models.every((model) => isPlan(model.plan || {}))) {
+            throw new SyntaxError("a plan is an object, as is its paint, its amdm and a model's plan; regions, guides, phrases and models are lists of objects, a box is four numbers");
         }
         return plan;
     }
@@ -143,7 +146,7 @@ class MixdiffEditor {
         this.plan = plan;
         if (painted && this.words.index < 0) this.words.drop();
         this.write(text);
-        if (this.layers.length && this.enabled && !this.enabled.checked) this.enabled.click();
+        if ((this.layers.length || this.plan.amdm) && this.enabled && !this.enabled.checked) this.enabled.click();
         return true;
     }
 
@@ -171,6 +174,7 @@ class MixdiffEditor {
         if (!this.stage) return;
         this.stage.show();
         this.panels.show();
+        this.amdm.show();
         this.words.fill();
         this.toolbar.show();
         this.check.soon();

@@ -116,3 +116,42 @@ class MixdiffWhereField {
         });
     }
 }
+
+// The plan of one of AMDM's models as JSON. What is none is marked and not written.
+class MixdiffPlanField {
+    constructor(editor, parent, {title, otherwise, of}) {
+        Object.assign(this, {editor, of, typing: false, wrong: false});
+        const {description} = editor.schema.field("AmdmModel", "plan");
+        this.control = MixdiffPage.element("textarea", "mixdiff-json", null, {rows: 4, spellcheck: false, "data-key": "plan", title: description, placeholder: otherwise});
+        MixdiffPage.labelled(title, this.control, parent, "mixdiff-field mixdiff-wide");
+        this.control.addEventListener("input", () => this.write());
+        this.control.addEventListener("blur", () => { this.typing = false; });
+        this.fill();
+    }
+
+    // What is being typed stays as it is spelled.
+    fill() {
+        const {plan} = this.of(this.editor.plan), text = plan ? MixdiffEditor.spelled(plan) : "";
+        if (text === this.text) return;
+        this.text = this.control.value = text;
+        this.wrong = false;
+    }
+
+    write() {
+        const {editor, control} = this;
+        let plan = null;
+        try {
+            plan = MixdiffEditor.parsed(control.value);
+        } catch (error) {
+            editor.check.cancel();
+            editor.say(`This model's plan is not JSON: ${error.message}`, true);
+        }
+        this.wrong = !plan;
+        editor.amdm.mark();
+        if (!plan) return;
+        this.text = Object.keys(plan).length ? MixdiffEditor.spelled(plan) : "";
+        editor.edit((whole) => { this.of(whole).plan = plan; }, this.typing);
+        this.typing = true;
+        editor.check.soon();            // also where nothing is new but that it is JSON again
+    }
+}

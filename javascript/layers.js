@@ -27,5 +27,6 @@ class MixdiffLayers {
     static tidy(plan) {
         if (plan.paint?.phrases && !plan.paint.phrases.length) delete plan.paint.phrases;
         if (plan.paint && !Object.keys(plan.paint).length) delete plan.paint;
+        for (const model of MixdiffAmdm.models(plan)) if (model.plan && !Object.keys(model.plan).length) delete model.plan;
     }
 }

@@ -107,12 +107,15 @@ class MixdiffPanels {
         this.wrong = field;
         const [, list, index, key] = field.match(/^(?:paint\.)?(\w+)\[(\d+)\]\.(\w+)/) || [];
         this.editor.layers.forEach((layer, i) => {
-            const wrong = layer.list === list && layer.index === Number(index), card = this.cards.children[i];
-            card.classList.toggle("wrong", wrong);
-            for (const control of card.querySelectorAll("[data-key]")) {
-                if (wrong && control.dataset.key === key) control.setAttribute("aria-invalid", "true");
-                else control.removeAttribute("aria-invalid");
-            }
+            MixdiffPanels.mark(this.cards.children[i], layer.list === list && layer.index === Number(index), [key]);
         });
+    }
+
+    static mark(card, wrong, keys) {
+        card.classList.toggle("wrong", Boolean(wrong));
+        for (const control of card.querySelectorAll("[data-key]")) {
+            if (wrong && keys.includes(control.dataset.key)) control.setAttribute("aria-invalid", "true");
+            else control.removeAttribute("aria-invalid");
+        }
     }
 }

@@ -8,7 +8,7 @@ class MixdiffSchema {
     }
 
     static plain(described) {
-        return described.anyOf ? {...described.anyOf[0], default: described.default, description: described.description} : described;
+        return described.anyOf ? MixdiffSchema.plain({...described.anyOf[0], default: described.default, description: described.description}) : described;
     }
 
     static async get() {

@@ -28,8 +28,8 @@ class MixdiffWords {
         const {prompt} = this.editor.job;
         if (prompt) this.choose(prompt.value.slice(prompt.selectionStart, prompt.selectionEnd), prompt);
         document.addEventListener("selectionchange", () => {
-            const area = document.activeElement, {root, job} = this.editor;
-            if (area && (area === job.prompt || area === job.hiresPrompt || (root.contains(area) && area.matches("textarea[data-key=prompt]")))) {
+            const area = document.activeElement, {panels, job} = this.editor;
+            if (area && (area === job.prompt || area === job.hiresPrompt || (panels.cards.contains(area) && area.matches("textarea[data-key=prompt]")))) {
                 this.choose(area.value.slice(area.selectionStart, area.selectionEnd), area);
                 return;
             }

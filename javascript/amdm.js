@@ -1,0 +1,103 @@
+// AMDM: several models whose latents are mixed. The canvas and the job are the main model's; each one beside it has a card.
+
+class MixdiffAmdm {
+    static OWN = "the job's own";
+    static MAIN = [{path: ["steps"], title: "Steps", otherwise: "40 % of the steps", wide: true}, {path: ["mix"], title: "Mix"},
+        {path: ["weight"], title: "Main model's weight"}, {path: ["eta"], title: "Main model's eta"}];
+    static MODEL = [{path: ["name"], title: "Name", otherwise: "none", wide: true}, {path: ["prompt"], title: "Prompt", rows: 2, otherwise: MixdiffAmdm.OWN},
+        {path: ["negative_prompt"], title: "Negative prompt", rows: 2, otherwise: MixdiffAmdm.OWN}, {path: ["cfg_scale"], title: "CFG Scale", otherwise: MixdiffAmdm.OWN},
+        {path: ["seed"], title: "Seed", otherwise: "the job's noise"}, {path: ["weight"], title: "Weight"}, {path: ["eta"], title: "Eta"}];
+
+    constructor(editor, parent) {
+        this.editor = editor;
+        this.fields = [];
+        this.wrong = "";
+        const {element} = MixdiffPage;
+        this.details = element("details", "mixdiff-base", parent);
+        element("summary", "", this.details).textContent = "AMDM: several models, one latent";
+        this.main = element("div", "mixdiff-grid", this.details);
+        this.ofMain = MixdiffAmdm.MAIN.map((spec) => new MixdiffField(editor, this.main, {record: "Amdm", of: (plan) => plan.amdm, ...spec}));
+        this.cards = element("div", "mixdiff-models", this.details);
+        this.titles = element("datalist", "", this.details, {id: `mixdiff-checkpoints-${editor.tab}`});
+        this.more = MixdiffPage.button("Add model", "Add a model that is sampled beside the canvas's", element("div", "mixdiff-bar", this.details), () => this.add());
+    }
+
+    static models(plan) {
+        return plan.amdm?.models ?? [];
+    }
+
+    // Those of the page's own list.
+    static get checkpoints() {
+        const list = window.gradio_config?.components.find(({props}) => props.elem_id === "setting_sd_model_checkpoint");
+        return (list?.props.choices ?? []).map((choice) => [choice].flat()[0]);
+    }
+
+    // --- what is seen ---
+
+    show() {
+        const {plan} = this.editor, models = MixdiffAmdm.models(plan), some = Boolean(plan.amdm);
+        if (models.length !== this.cards.children.length) {
+            this.cards.replaceChildren();
+            this.fields = models.flatMap((_, index) => this.card(index));
+            this.titles.replaceChildren(...MixdiffPage.select(MixdiffAmdm.checkpoints.map((title) => [title, title])).children);
+            this.wrong = "";
+        }
+        if (some && !this.some) this.details.open = true;
+        this.some = some;
+        this.main.hidden = !some;
+        for (const field of [...this.ofMain, ...this.fields]) field.fill();
+        for (const {control, label, value} of this.fields) {
+            if (control.list) label.hidden = value instanceof Object;           // experts, which only the plan's text can say
+        }
+    }
+
+    card(index) {
+        const {editor} = this, {element, button} = MixdiffPage, card = element("fieldset", "mixdiff-panel", this.cards);
+        element("legend", "", card).textContent = `Model ${index + 1}`;
+        const of = (plan) => MixdiffAmdm.models(plan)[index], ofPlan = (plan, make) => of(plan).plan || (make ? of(plan).plan = {} : {});
+        const grid = element("div", "mixdiff-grid", card), fields = MixdiffAmdm.MODEL.map((spec) => new MixdiffField(editor, grid, {record: "AmdmModel", of, ...spec}));
+        const checkpoint = new MixdiffField(editor, grid, {record: "ModelPlan", path: ["model"], title: "Checkpoint", otherwise: "the loaded one", wide: true, of: ofPlan});
+        checkpoint.control.setAttribute("list", this.titles.id);
+        const text = new MixdiffPlanField(editor, grid, {title: "Its regions, guides, paint and tiles (JSON)", otherwise: "none", of}), bar = element("div", "mixdiff-bar", card);
+        button("Take the canvas's", "Put what the canvas has now into this model's plan", bar, () => this.take(index));
+        button("Swap with the canvas's", "Put this model's plan on the canvas, to draw on it, and the canvas's here", bar, () => this.take(index, true));
+        button("Remove", "Remove this model", bar, () => this.remove(index));
+        return [...fields, checkpoint, text];
+    }
+
+    // Where the server found something wrong: "amdm.steps", "amdm.models[0].prompt", "amdm.models[1].plan.regions[0].box".
+    mark(field = this.wrong) {
+        this.wrong = field;
+        const [found, index, ...keys] = field.match(/^amdm\b(?:\.models\[(\d+)\])?(?:\.(\w+))?(?:\.(model)\b)?/) || [];
+        MixdiffPanels.mark(this.main, found && !index, keys);
+        [...this.cards.children].forEach((card, i) => MixdiffPanels.mark(card, index === String(i), keys));
+        for (const each of this.fields) each.wrong && each.control.setAttribute("aria-invalid", "true");
+    }
+
+    // --- what is done; each is one change of the plan ---
+
+    add() {
+        this.editor.edit((plan) => ((plan.amdm ??= {}).models ??= []).push({}));
+        this.cards.lastChild.querySelector("input").focus();
+    }
+
+    remove(index) {
+        this.editor.edit((plan) => {
+            plan.amdm.models.splice(index, 1);
+            if (!plan.amdm.models.length) delete plan.amdm;
+        });
+        this.more.focus();
+    }
+
+    // What the canvas has and a model's plan may hold becomes this model's; with `swap` the model's comes to the canvas.
+    take(index, swap = false) {
+        const keys = Object.keys(this.editor.schema.records.ModelPlan.properties);
+        this.editor.edit((plan) => {
+            const model = MixdiffAmdm.models(plan)[index], old = model.plan;
+            model.plan = Object.fromEntries(keys.filter((key) => plan[key] && plan[key].length !== 0).map((key) => [key, plan[key]]));
+            if (!swap) return;
+            for (const key of keys) delete plan[key];
+            Object.assign(plan, {regions: []}, old);
+        });
+    }
+}
