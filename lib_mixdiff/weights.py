@@ -1,8 +1,8 @@
 """Weight sets: the parameters of other checkpoints for a network that is built already, so that what hangs on it works with all."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -25,10 +25,11 @@ class WeightSet:
     They are in their file until `place` makes them, or `active` does; `residency` has a say in that, where there is one.
     """
 
-    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None) -> None:
+    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None,
+                 around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
         """By the names that the network's parameters have in a checkpoint; OtherNetwork where one is missing, too many, or of another
-        shape."""
-        self.network, self.residency = network, residency
+        shape. What they need besides is `around` them while they are active."""
+        self.network, self.residency, self.around = network, residency, around
         layers = [(layer, {name: None if each is None else own_name(f"{prefix}.{name}" if prefix else name)
                            for name, each in own_parameters(layer).items()}) for prefix, layer in network.named_modules()]
         self._layers = [(vars(layer), names) for layer, names in layers if any(names.values())]
@@ -104,7 +105,8 @@ class WeightSet:
         try:
             for (layer, _), mine in zip(self._layers, states):
                 replaced.append(_exchanged(layer, mine))
-            yield
+            with self.around():
+                yield
         finally:
             try:
                 if self.residency is not None:

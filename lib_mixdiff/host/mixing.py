@@ -40,6 +40,8 @@ class Other:
                 calls = calls_in(asked.prompt, p)
             with inside("plan"):
                 self.sampling = Sampling(asked.plan, self.job, x, own, main.clock, calls, f", {asked.name or f'model {index + 2}'}")
+        if hasattr(self.job, "lora_hashes"):    # the next one notes its own beside them
+            p.lora_hashes = self.job.lora_hashes
         self.otherwise = own - noise            # what its noise has that the job's has not
         self.arguments: dict[str, Any] = {}     # of the denoiser that are its own
 
@@ -180,7 +182,6 @@ class Mixing:
 
 def told(asked: AmdmModel, p: Job) -> Job:
     """The job as this model is told it."""
-    vars(p).setdefault("lora_hashes", {})       # both note theirs there
     job = copy(p)
     if asked.prompt is not None:
         job.prompt, job.prompts = asked.prompt, [spoken(asked.prompt)] * len(p.prompts)

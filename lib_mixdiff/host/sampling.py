@@ -65,8 +65,7 @@ class Sampling:
         self.all = tuple(place.index for place in self.places)
         self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
         self.together: Sequence[Sampling] = [self]      # all that are asked in a step
-        self.calls = [*self.calls_of_regions(), calls]
-        self.loras.note(self.calls)
+        self.calls = self.calls_of(calls)
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
         self.paints = bool(self.looks or plan.paint.acts)
         self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
@@ -139,16 +138,16 @@ class Sampling:
         whole = Box(0, 0, self.canvas.height, self.canvas.width)
         return member if member.crop == whole else replace(member, sizes=sizes_of(member.crop, member.frame or whole))
 
-    def calls_of_regions(self) -> list[Calls]:
-        """Of LoRAs, by region; their files are read and tried."""
+    def calls_of(self, base: Calls) -> list[Calls]:
+        """Of LoRAs, by region, where those of the base act as well, and last of the base; their files are read and tried."""
         several: list[Calls] = []
         for index, region in enumerate(self.regions):
             with inside("regions"), inside(self.plan.regions.index(region)), inside("prompt"):
-                several.append(calls_in(region.prompt, self.p))
-                for pair in possible(self.models[index]):
-                    self.loras.unet(several[-1], self.checkpoints.unet(pair.unet))
-                    self.loras.text(several[-1], self.checkpoints.text(pair.text))
-        return several
+                several.append((*base, *calls_in(region.prompt, self.p)))
+                self.loras.read(several[-1], self.models[index], self.checkpoints)
+        self.loras.read(base, self.models[-1], self.checkpoints)
+        self.loras.note([*several, base])
+        return [*several, base]
 
     def encoder(self, index: int, pair: Pair) -> Network | None:
         return self.loras.text(self.calls[index], self.checkpoints.text(pair.text))

@@ -2,14 +2,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-import numpy as np
 import pytest
 
 from minihost.client import ROOT, served
 from tests.host.client import Host
-from tests.host.jobs import LAWFUL, PROMPT
+from tests.host.pair import going, pair  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +32,4 @@ def other_checkpoint(host) -> tuple[str, list[str]]:
 
 @pytest.fixture
 def go(host):
-    """A job by name or by its fields, with a plan; skips with the embedded host's own sentence where that has not what it needs."""
-    def run(job: str | tuple[str, dict], plan: object = None, probe: dict | None = None, **fields: Any) -> np.ndarray:
-        route, own = LAWFUL[job] if isinstance(job, str) else job
-        answer = host.run(route, plan, probe={"steady": True, **(probe or {})}, **{"prompt": PROMPT, **own, **fields})
-        if answer.status == 501:
-            pytest.skip(answer.error)
-        assert answer.status == 200, answer.error
-        return host.latents()
-    return run
+    return going(host)

@@ -11,14 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.refiner import disturbed, keep_beside
-from minihost.client import ROOT, served
-from minihost.models import assembled
-from tests.host.client import JOB, Host, lasting
+from tests.host.client import JOB, lasting
 from tests.host.jobs import LEFT_RIGHT, hires, img2img
+from tests.host.pair import NAME, UNET_ONLY, going
 
-NAME, UNET_ONLY = "mixdiff-test-other", "mixdiff-test-unet"      # beside the loaded one: with another text encoder, too, or with its own
-TEXT = ("cond_stage_model.", "conditioner.")
 JOBS = {"Euler": ("txt2img", {}), "Heun": ("txt2img", {"sampler_name": "Heun"}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
         "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}), "img2img": img2img(),
         "long negative prompt": ("txt2img", {"negative_prompt": "a blue cross, " * 30}), "hires": hires(),
@@ -33,46 +29,9 @@ def stack(*ends: float, **fields: str) -> dict:
     return {"model": {"experts": [{"model": NAME, "range": when, **fields}]}}
 
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """A host with a checkpoint loaded, and beside it the two others, with the same VAE."""
-    if url := os.environ.get("MIXDIFF_WEBUI_URL"):
-        host = Host(url)
-        loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
-        path = next(Path(model["filename"]) for model in host.get("/sdapi/v1/sd-models") if model["title"] == loaded)
-        others(path)
-        host.post("/sdapi/v1/refresh-checkpoints", {})
-        yield host
-        host.txt2img(override_settings={"sd_model_checkpoint": loaded}, steps=1)
-        for name in (NAME, UNET_ONLY):
-            for suffix in (".safetensors", ".yaml"):
-                path.with_name(name + suffix).unlink(missing_ok=True)
-        host.post("/sdapi/v1/refresh-checkpoints", {})
-    else:
-        folder = tmp_path_factory.mktemp("models")
-        shutil.copytree(assembled(), folder, dirs_exist_ok=True)
-        others(folder / "shapes.safetensors")
-        with served("--models", str(folder), "--ckpt", "shapes", "--extension", str(ROOT), "--extension",
-                    str(ROOT / "tests" / "host" / "probe")) as host:
-            yield Host(host.url)
-
-
-def others(path: Path) -> None:
-    unet = disturbed(load_file(path), "model.diffusion_model.")
-    keep_beside(path, UNET_ONLY, unet)
-    keep_beside(path, NAME, disturbed(unet, *TEXT))
-
-
 @pytest.fixture
 def go(pair):
-    def run(job: tuple[str, dict], plan: object = None, probe: dict | None = None, **fields) -> np.ndarray:
-        route, own = job
-        answer = pair.run(route, plan, {"steady": True, **(probe or {})}, **{**own, **fields})
-        if answer.status == 501:
-            pytest.skip(answer.error)
-        assert answer.status == 200, answer.error
-        return pair.latents()
-    return run
+    return going(pair)
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -145,7 +104,7 @@ def test_after_a_fault_all_is_as_before(pair, kind, status):
 
 
 @pytest.mark.parametrize("model, words", [
-    ("shapes-eps", ["predicts eps", "predicts the same"]), ("nothing", ["there is no checkpoint", "there are"]),
+    ("shapes-eps", ["another noise schedule", "the loaded checkpoint's schedule"]), ("nothing", ["there is no checkpoint", "there are"]),
     ({"afa": {"models": [NAME]}}, ["afa", "not built yet"])])
 @pytest.mark.parametrize("where", ["model", "model.experts[0].model", "regions[1].model"])
 def test_what_cannot_be_had_is_refused_by_name(pair, model, words, where):

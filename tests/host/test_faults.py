@@ -12,8 +12,9 @@ from tests.host.jobs import LEFT_RIGHT, hires, img2img, inpaint, mask, picture
 DRAWN = {"regions": [{"seed": 5, "mask": mask(), "prompt": "a blue cross"}, {"seed": 6, "range": {"unit": "steps", "to": 0.5}}],
          "guides": [{"image": picture(), "box": [0, 0, 0.5, 0.5]}]}
 PAINTED = {"paint": {"phrases": [{"phrase": "red circle", "mask": mask()}]}}
+MIXED = {"guides": DRAWN["guides"], "amdm": {"steps": 3, "models": [{"prompt": "a blue cross", "seed": 3, "plan": LEFT_RIGHT}]}}
 METHODS = {"regions": LEFT_RIGHT, "base and regions": {"base": {"share": 0.5}, "regions": LEFT_RIGHT["regions"][:1]},
-           "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN, "paint": PAINTED}
+           "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN, "paint": PAINTED, "AMDM": MIXED}
 RAISES = {"error": "ZeroDivisionError", "memory": "OutOfMemoryError"}
 # (where, what, at which call, what the user gets with mixdiff): None is a picture, a name is that exception with status 500
 HOSTS = [
@@ -32,6 +33,8 @@ OURS = [
                                                                 "noise.Noise.enter") for kind, name in RAISES.items()],
     *[(f"mixdiff.paint.{method}", kind, call, RAISES[kind]) for method in ("Brush.over", "Brush._mixed", "Words.seen")
       for kind, call in (("error", 5), ("memory", 0))],
+    *[(f"mixdiff.host.{method}", kind, call, RAISES[kind]) for method, call in (
+        ("mixing.Other.prepare", 0), ("mixing.Mixing.mixed", 0), ("mixing.Mixing.asking", 3), ("guiding.Guiding.kept", 1)) for kind in RAISES],
     ("mixdiff.mosaic.Mosaic.predict", "recursion", 1, "RuntimeError"),
     ("network", "recursion", 1, "RuntimeError"),
     ("network's place", "replaced", 1, "RuntimeError"), ("network's place", "replaced", 3, "RuntimeError"),
@@ -70,7 +73,7 @@ def test_another_extension_may_wrap_us(host):
 
 @pytest.mark.parametrize("at, kind, call, name", OURS)
 def test_after_a_fault_of_mixdiff_all_is_as_before_and_there_is_no_picture(host, plain, at, kind, call, name):
-    plan = DRAWN if ".host." in at else PAINTED if ".paint." in at else LEFT_RIGHT
+    plan = MIXED if "mixing" in at or "kept" in at else DRAWN if ".host." in at else PAINTED if ".paint." in at else LEFT_RIGHT
     answer = go(host, at, kind, call, plan)
     assert answer.status == 500 and answer.body["error"] == name and "images" not in answer.body
     assert host.txt2img().body["images"] == plain[0]

@@ -1,0 +1,69 @@
+"""A host with a checkpoint loaded, and beside it two others."""
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from bench.refiner import disturbed, keep_beside
+from minihost.client import ROOT, served
+from minihost.models import assembled
+from tests.host.client import Host
+from tests.host.jobs import LAWFUL
+
+# beside the loaded one: with another text encoder, too, with its own, and with what the first one predicts said to be the other kind
+NAME, UNET_ONLY, CONVERTED = "mixdiff-test-other", "mixdiff-test-unet", "mixdiff-test-converted"
+TEXT = ("cond_stage_model.", "conditioner.")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A host with a checkpoint loaded, and beside it the two others, with the same VAE."""
+    if url := os.environ.get("MIXDIFF_WEBUI_URL"):
+        host = Host(url)
+        loaded = host.get("/sdapi/v1/options")["sd_model_checkpoint"]
+        path = next(Path(model["filename"]) for model in host.get("/sdapi/v1/sd-models") if model["title"] == loaded)
+        others(path)
+        host.post("/sdapi/v1/refresh-checkpoints", {})
+        yield host
+        host.txt2img(override_settings={"sd_model_checkpoint": loaded}, steps=1)
+        for name in (NAME, UNET_ONLY, CONVERTED):
+            for suffix in (".safetensors", ".yaml"):
+                path.with_name(name + suffix).unlink(missing_ok=True)
+        host.post("/sdapi/v1/refresh-checkpoints", {})
+    else:
+        folder = tmp_path_factory.mktemp("models")
+        shutil.copytree(assembled(), folder, dirs_exist_ok=True)
+        others(folder / "shapes.safetensors")
+        with served("--models", str(folder), "--ckpt", "shapes", "--extension", str(ROOT), "--extension",
+                    str(ROOT / "tests" / "host" / "probe")) as host:
+            yield Host(host.url)
+
+
+def others(path: Path) -> None:
+    unet = disturbed(load_file(path), "model.diffusion_model.")
+    keep_beside(path, UNET_ONLY, unet)
+    keep_beside(path, NAME, both := disturbed(unet, *TEXT))
+    if (config := path.with_suffix(".yaml")).exists():
+        keep_beside(path, CONVERTED, both)
+        said = config.read_text(encoding="utf-8").replace("parameterization: v", "parameterization: eps")
+        path.with_name(f"{CONVERTED}.yaml").write_text(said, encoding="utf-8")
+
+
+def going(host: Host) -> Callable[..., np.ndarray]:
+    """Latents of a job by name or by its fields, with a plan; skips with the embedded host's own sentence where that has not what it
+    needs."""
+    def run(job: str | tuple[str, dict], plan: object = None, probe: dict | None = None, **fields: Any) -> np.ndarray:
+        route, own = LAWFUL[job] if isinstance(job, str) else job
+        answer = host.run(route, plan, {"steady": True, **(probe or {})}, **{**own, **fields})
+        if answer.status == 501:
+            pytest.skip(answer.error)
+        assert answer.status == 200, answer.error
+        return host.latents()
+    return run
