@@ -207,7 +207,7 @@ class Amdm(Record):
         """How many of a pass's steps are mixed; PlanError where it has less."""
         if self.steps is not None and self.steps > steps:
             raise PlanError("steps", self.steps, "use fewer, or leave it out", f"{{value}} are more than the {steps} of this pass")
-        return round(MIXED * steps) if self.steps is None else self.steps
+        return max(1, round(MIXED * steps)) if self.steps is None else self.steps
 
 
 @dataclass(frozen=True, kw_only=True)

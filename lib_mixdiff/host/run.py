@@ -150,17 +150,19 @@ class Run:
 
     def try_hires(self, plan: Plan, p: Job) -> None:
         """PlanError where the hires pass would have one."""
-        several: list[tuple[tuple[str | int, ...], ModelPlan, Job]] = [((), plan, p)]
+        self.try_model(plan, p)
         if plan.amdm is not None:
             with inside("amdm"):
                 plan.amdm.mixed(p.hr_second_pass_steps or p.steps)
-            several += [(("amdm", "models", index, "plan"), each.plan, told(each, p)) for index, each in plan.amdm.acting]
-        for path, each, job in several:
-            with within(path):
-                models_of(each, job)
-                if each.paint.acts and not getattr(p, "is_hr_pass", False):
-                    said = Said.by(job, [region.prompt for region in active_regions(each)], hires=True)
-                    find(each, said, otherwise='leave it out there with "hires": {"paint": null}')
+                for index, model in plan.amdm.acting:
+                    with within(["models", index, "plan"]):
+                        self.try_model(model.plan, told(model, p))
+
+    def try_model(self, plan: ModelPlan, p: Job) -> None:
+        models_of(plan, p)
+        if plan.paint.acts and not getattr(p, "is_hr_pass", False):
+            said = Said.by(p, [region.prompt for region in active_regions(plan)], hires=True)
+            find(plan, said, otherwise='leave it out there with "hires": {"paint": null}')
 
     def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         """For `on_cfg_denoiser`. Cannot fail."""

@@ -221,6 +221,19 @@ def test_together_with_another_checkpoint_in_the_region(go):
     assert np.array_equal(go(all_over(f"{PROMPT} <lora:{A}>", model=early)), theirs)
 
 
+@pytest.mark.parametrize("plan", [{}, {"regions": [{"box": [0, 0, 0.5, 1]}, {"box": [0.5, 0, 1, 1], "prompt": f"a blue cross <lora:{B}>"}]},
+                                  {"model": OTHER}], ids=["alone", "regions", "another checkpoint"])
+def test_in_a_models_prompt_it_is_all_of_that_models(go, plan):
+    """As if it were in the prompt of a job that is that model's (AMDM); the main model has none of it."""
+    called = f"{PROMPT} <lora:{A}:0.8>"
+    model = {"eta": 0, "prompt": called, "plan": plan}
+    assert near(go({"amdm": {"steps": 3, "weight": 0, "eta": 0, "models": [model]}}), go(plan, prompt=called))
+    plain = go()
+    mixed = go({"amdm": {"steps": 1, "weight": 1, "models": [{**model, "weight": 0.001}]}})
+    assert 0 < np.abs(mixed - plain).max() < 0.1 * np.abs(go(prompt=called) - plain).max()
+    assert np.array_equal(go(), plain)
+
+
 def test_the_jobs_negative_prompt_is_read_under_it(go):
     """As in a job of its own, where a LoRA of the text encoder acts on both."""
     fields = {"negative_prompt": "a blue cross on a teal background"}
@@ -305,6 +318,7 @@ def test_the_infotext_has_their_hashes(lora_host, fields):
     whole = hashes(None, f"{PROMPT} <lora:{A}> <lora:{B}>")
     assert len(whole) == 2 and hashes(all_over(f"{PROMPT} <lora:{A}>"), f"{PROMPT} <lora:{B}>") == whole
     assert hashes(all_over(f"{PROMPT} <lora:{A}> <lora:{B}>"), PROMPT) == whole
+    assert hashes({"amdm": {"models": [{"prompt": f"{PROMPT} <lora:{name}>"} for name in (A, B)]}}, PROMPT) == whole
     assert "Lora hashes" not in lora_host.txt2img(all_over(PROMPT), **fields).body["info"]
 
 
