@@ -189,10 +189,9 @@ class Amdm(Record):
     def check(self) -> None:
         if not any(each.weight for each in (self, *self.models)):
             raise no_weight("every model, the main one included")
-        for index, each in enumerate(self.models if self.mix == "average" else ()):
-            places: list[tuple[list[str | int], AmdmModel | Region]] = [([], each)]
-            places += [(["plan", "regions", i], region) for i, region in enumerate(each.plan.regions)]
-            for path, place in places:
+        for index, each in self.acting if self.mix == "average" else ():
+            enabled = [(["plan", "regions", i], region) for i, region in enumerate(each.plan.regions) if region.enabled]
+            for path, place in [([], each), *enabled]:
                 if place.seed is not None:
                     with within(["models", index, *path]):
                         raise PlanError("seed", place.seed, 'leave it out, or use another "mix"',

@@ -25,11 +25,12 @@ class WeightSet:
     They are in their file until `place` makes them, or `active` does; `residency` has a say in that, where there is one.
     """
 
-    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None,
-                 around: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    around: Callable[[], AbstractContextManager[None]] = nullcontext        # what they need besides, while they are active
+
+    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None) -> None:
         """By the names that the network's parameters have in a checkpoint; OtherNetwork where one is missing, too many, or of another
-        shape. What they need besides is `around` them while they are active."""
-        self.network, self.residency, self.around = network, residency, around
+        shape."""
+        self.network, self.residency = network, residency
         layers = [(layer, {name: None if each is None else own_name(f"{prefix}.{name}" if prefix else name)
                            for name, each in own_parameters(layer).items()}) for prefix, layer in network.named_modules()]
         self._layers = [(vars(layer), names) for layer, names in layers if any(names.values())]

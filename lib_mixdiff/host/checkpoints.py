@@ -20,7 +20,7 @@ from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.host.settings import setting
 from lib_mixdiff.host.vae import free
 from lib_mixdiff.models import Afa, Experts, Model
-from lib_mixdiff.parameterizations import converted
+from lib_mixdiff.parameterizations import converted, log_sigmas_of
 from lib_mixdiff.residency import Residency, Streamed, Transfers
 from lib_mixdiff.weights import OtherNetwork, WeightSet, own_name
 
@@ -158,7 +158,8 @@ def _unet(file: Checkpoint, info: Any, network: Any, residency: Residency) -> We
     config = Path(info.filename).with_suffix(".yaml")
     said = yaml.safe_load(config.read_text(encoding="utf-8"))["model"]["params"] if config.exists() else None
     if (theirs := _parameterization(said, network, weights)) != getattr(shared.sd_model, "parameterization", "eps"):
-        weights.around = lambda: converted(network, theirs, shared.sd_model.alphas_cumprod)
+        log_sigmas = log_sigmas_of(shared.sd_model.alphas_cumprod).float().to(next(network.parameters()).device)
+        weights.around = lambda: converted(network, theirs, log_sigmas)
     if said is not None and abs(said.get("scale_factor", 1.0) - float(shared.sd_model.scale_factor)) > 1e-5:
         raise PlanError("", info.title, "use one with the loaded checkpoint's VAE", "the latents of {value} are of another scale")
     noise = getattr(shared.sd_model, "alphas_cumprod_original", shared.sd_model.alphas_cumprod).double().cpu()

@@ -22,7 +22,7 @@ class Clock:
         self.sampler, self.denoiser = sampler, sampler.model_wrap_cfg
         self.unipc = sampler.config.name == "UniPC"     # its loop has its own beginning, and makes a step of the last timestep too
         self.steps = 1
-        self.first = 0                                  # step of the sampler's own, where others are taken before
+        self.first = 0                                  # of the sampler's own steps, where others are taken before
         self.levels: list[float] = []                   # of the loop's steps, as the sampler says them; none where it finds them as it goes
         self.schedule: Tensor | None = None             # of the model: the refiner may bring another
         self.abar = np.empty(0)                         # the same, at hand

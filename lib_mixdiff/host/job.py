@@ -25,7 +25,8 @@ def refuse(plan: Plan, p: Job) -> Plan | None:
     for kind, found, remedy in (
             ("Tiling", getattr(p, "tiling", False), "switch it off"),
             ("Hypertile in the U-Net", getattr(shared.opts, "hypertile_enable_unet", False), "switch it off in the settings"),
-            ("Hypertile in the hires pass's U-Net", enable_hr and hires is not None and active_regions(hires)
+            ("Hypertile in the hires pass's U-Net", enable_hr and hires is not None and any(
+                active_regions(each) for each in (hires, *(model.plan for _, model in (hires.amdm.acting if hires.amdm else ()))))
              and getattr(shared.opts, "hypertile_enable_unet_secondpass", False), "switch it off in the settings"),
             ("an InstructPix2Pix checkpoint", getattr(loaded(), "cond_stage_key", None) == "edit", "load another one"),
             (f"the script {_script(p)}", _script(p) in CUTTING, "choose no script")):
@@ -47,7 +48,7 @@ def _refuse(plan: Plan, p: Job, sampler_name: str | None) -> None:
             refuse_other_networks("several models", "leave amdm out", p)
             sampler = sd_samplers.find_sampler_config(sampler_name)
             if sampler is not None and sampler.name in UNMIXED:
-                raise PlanError("", sampler.name, "choose another one, such as Euler or DDIM", "AMDM does not go with the sampler {value}")
+                raise unmixed(sampler.name)
         for index, model in plan.amdm.acting:
             with within(["models", index]):
                 _refuse_told(model, p)
@@ -76,6 +77,10 @@ def _refuse_told(told: Region | AmdmModel, p: Job) -> None:
                         "{value} would be read as words in a negative prompt")
     if told.prompt is not None:
         refuse_weightless("prompt", told.prompt, and_weights(spoken(told.prompt)))
+
+
+def unmixed(sampler_name: str) -> PlanError:
+    return PlanError("", sampler_name, "choose another one, such as Euler or DDIM", "AMDM does not go with the sampler {value}")
 
 
 def refuse_paint() -> None:

@@ -1,7 +1,7 @@
 """AMDM in one pass: its first steps are taken here by several models, and the sampler's own function takes the rest (Algorithm 1)."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from typing import Any
@@ -13,9 +13,11 @@ from tqdm.auto import trange
 
 from lib_mixdiff.amdm import advanced, own_mean
 from lib_mixdiff.conds import Cond
-from lib_mixdiff.errors import inside, within
+from lib_mixdiff.errors import PlanError, inside, within
+from lib_mixdiff.guides import LAST_TIMESTEP
 from lib_mixdiff.host.clock import in_sigmas
 from lib_mixdiff.host.encode import conds_of, unconds_of
+from lib_mixdiff.host.job import unmixed
 from lib_mixdiff.host.lora import calls_in
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.prompts import spoken
@@ -23,27 +25,36 @@ from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.sampling import Sampling, refuse_controlnet
 from lib_mixdiff.patching import swapped
 from lib_mixdiff.plan import Amdm, AmdmModel
+from lib_mixdiff.regions import active_regions
 
-CALLS = "mixdiff U-Net calls"       # key of what a picture has cost
+SHOWN = ("current_latent", "current_image", "id_live_preview")      # of the host's state: the preview
 
 
-class Other:
-    """A model beside the main one."""
+class Model:
+    """One of those that are mixed: its sampling, and what the host's denoiser is told by it."""
 
-    def __init__(self, asked: AmdmModel, index: int, p: Job, x: Tensor, noise: Tensor, main: Sampling) -> None:
-        self.asked, self.job, self.path = asked, told(asked, p), ("amdm", "models", index)
-        own = noise.clone()
+    def __init__(self, sampling: Sampling, weight: float, eta: float) -> None:
+        self.sampling, self.weight, self.eta = sampling, weight, eta
+        self.arguments: dict[str, Any] = {}     # of the denoiser that are its own
+        self.otherwise: Tensor | None = None    # what its noise has that the main one's has not
+
+
+class Other(Model):
+    """One beside the main one."""
+
+    def __init__(self, asked: AmdmModel, index: int, main: Sampling, x: Tensor, noise: Tensor, jobs_noise: Tensor) -> None:
+        p, self.asked, self.path = main.p, asked, ("amdm", "models", index)
+        own = (jobs_noise if any(region.seed is not None for region in active_regions(asked.plan)) else noise).clone()
         if asked.seed is not None:
             Noise(p, {asked.seed: torch.ones(())}, len(noise)).into(own, p)
+        self.job = job_of(asked, p)
         with within(self.path):
             with inside("prompt"):
                 calls = calls_in(asked.prompt, p)
             with inside("plan"):
-                self.sampling = Sampling(asked.plan, self.job, x, own, main.clock, calls, f", {asked.name or f'model {index + 2}'}")
-        if hasattr(self.job, "lora_hashes"):    # the next one notes its own beside them
-            p.lora_hashes = self.job.lora_hashes
-        self.otherwise = own - noise            # what its noise has that the job's has not
-        self.arguments: dict[str, Any] = {}     # of the denoiser that are its own
+                sampling = Sampling(asked.plan, self.job, x, own, main, calls, f", {asked.name or f'model {index + 1}'}")
+        super().__init__(sampling, asked.weight, asked.eta)
+        self.otherwise = own - noise
 
     def prepare(self, stack: ExitStack, conds: Conds) -> None:
         """`conds` are the job's."""
@@ -60,107 +71,106 @@ class Mixing:
     """The main model's sampling, with those of the others in its first steps. Asking a model is asking the host's denoiser with that
     model's arguments, while its sampling answers."""
 
-    def __init__(self, amdm: Amdm, main: Sampling, x: Tensor, noise: Tensor) -> None:
-        self.amdm, self.main, self.p = amdm, main, main.p
-        self.sampler, self.denoiser, self.clock = self.p.sampler, self.p.sampler.model_wrap_cfg, main.clock
-        self.others = [Other(each, index, self.p, x, noise, main) for index, each in amdm.acting]
+    def __init__(self, amdm: Amdm, main: Sampling, x: Tensor, noise: Tensor, jobs_noise: Tensor, place: Sequence[str]) -> None:
+        """`noise` is the main model's, `jobs_noise` without the seeds of its regions; `place`: where `amdm` stands in the plan."""
+        self.amdm, self.main, self.p, self.clock, self.place = amdm, main, main.p, main.clock, [*place, "amdm"]
+        self.sampler, self.denoiser = self.p.sampler, self.p.sampler.model_wrap_cfg
+        self.others = [Other(each, index, main, x, noise, jobs_noise) for index, each in amdm.acting]
         self.answering = main                   # whose rows the host asks for
-        self.calls = 0                          # of the U-Net
 
     def enter(self, stack: ExitStack, conds: Conds) -> None:
+        for model in (self.main, *(other.sampling for other in self.others)):
+            model.refuse_weightless(conds)
         self.main.prepare(stack, conds)
         for other in self.others:
             other.prepare(stack, conds)
         func = self.sampler.func                # under guides, which act on what comes out of here
         stack.enter_context(swapped(self.sampler, "func", lambda *args, **kwargs: self.loop(func, *args, **kwargs)))
         self.main.lead(stack)
-        if self.others:
-            stack.enter_context(self.counting())
 
     def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         self.answering.step(denoiser, text_cond, level)
 
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """The U-Net's calls, for the infotext."""
-        def count(*_: object) -> None:
-            self.calls += 1
-
-        handle = shared.sd_model.model.diffusion_model.register_forward_pre_hook(count)
-        try:
-            yield
-        finally:
-            handle.remove()
-        hires, texts = getattr(self.p, "is_hr_pass", False), self.p.extra_generation_params
-        texts[CALLS] = f"{texts[CALLS]} + {self.calls}" if hires and CALLS in texts else str(self.calls)
-
     def loop(self, func: Any, model: Denoiser, x: Tensor, **kwargs: Any) -> Tensor:
         """In the place of the sampler's function, with its arguments."""
-        with within(["hires"] if getattr(self.p, "is_hr_pass", False) else []), inside("amdm"):
-            count = self.amdm.mixed(shared.state.sampling_steps) if self.others else 0
-        count = min(count, self.clock.steps)            # timestep samplers make fewer than the host says
-        if count:
+        if self.others:
+            with within(self.place):
+                count = self.count(kwargs)
             refuse_controlnet(prompt_parser.reconstruct_multicond_batch(kwargs["extra_args"]["cond"], 0)[1])
+            self.clock.first = count
             x = self.mixed(model, x, count, kwargs)
             if count == self.clock.steps:
                 return x
-            self.begin(count)
-            self.clock.first = count
             self.main.alone()
+            self.begin(count)
             if "sigmas" in kwargs:
                 kwargs["sigmas"] = kwargs["sigmas"][count:]
             else:
                 kwargs["timesteps"] = kwargs["timesteps"][:-count]
             callback = kwargs["callback"]
-            kwargs["callback"] = lambda told: callback({**told, "i": told["i"] + count})
+            kwargs["callback"] = lambda done: callback({**done, "i": done["i"] + count})
         with self.main.answering():
             return func(model, x, **kwargs)
 
-    def mixed(self, model: Denoiser, x: Tensor, count: int, kwargs: dict[str, Any]) -> Tensor:
+    def count(self, kwargs: dict[str, Any]) -> int:
+        """Of the mixed steps. The loop of a timestep sampler is a little shorter than what the host counts and its users know."""
+        if "sigmas" not in kwargs and "timesteps" not in kwargs:
+            raise unmixed(self.sampler.config.name)
+        if not (length := self.clock.length(kwargs)):
+            raise PlanError("steps", self.amdm.steps, "ask for more steps, or for more denoising", "{value}: this pass has no step to mix")
+        return min(self.amdm.mixed(shared.state.sampling_steps), length)
+
+    def mixed(self, denoiser: Denoiser, x: Tensor, count: int, kwargs: dict[str, Any]) -> Tensor:
         """The main model's latent after `count` steps."""
-        several = [self.main, *(other.sampling for other in self.others)]
-        arguments = [{**kwargs["extra_args"], **own} for own in ({}, *(other.arguments for other in self.others))]
-        weights, etas = zip(*((each.weight, each.eta) for each in (self.amdm, *(other.asked for other in self.others))))
-        for each in several:
-            each.together = [*several[1:], self.main]
-        levels = kwargs["sigmas"] if "sigmas" in kwargs else kwargs["timesteps"].flip(0)
-        levels = levels[:count + 1].tolist()
+        models = [*self.others, Model(self.main, self.amdm.weight, self.amdm.eta)]        # the main one is asked last
+        for k, model in enumerate(models):
+            model.sampling.together, model.sampling.span = [each.sampling for each in models], (k / len(models), (k + 1) / len(models))
+        levels = (kwargs["sigmas"] if "sigmas" in kwargs else kwargs["timesteps"].flip(0))[:count + 1].tolist()
         sigmas = [self.clock.moment(level, step).sigma for step, level in enumerate(levels)]
-        latents = [x, *(self.started(other, x, sigmas[0], kwargs) for other in self.others)]
-        desc = f"AMDM: {len(several)} models, {len(several) * count} guided predictions in {count} steps"
-        for i in trange(count, desc=desc, disable=kwargs.get("disable")):
-            now, then = sigmas[i:i + 2]
-            before, after = (self.scale(sigma) for sigma in (now, then))
-            means, ended = [], shared.state.sampling_step
-            for k, (each, latent, own) in enumerate(reversed([*zip(several, latents, arguments)])):     # the main one last
-                each.part = 1 / len(several)
-                shared.state.sampling_step = ended + (k * each.part if i else 0)    # the host's own count begins with the second step
-                with self.asking(each, i):
-                    out = model(latent, latent.new_full(latent.shape[:1], levels[i]), **own)
-                latent = latent.float() / before
-                denoised = out.float() if in_sigmas(model) else latent * (1 + now**2) ** 0.5 - now * out.float()
-                means.insert(0, own_mean(latent, denoised, now, then))
-            shared.state.sampling_step = ended
-            latents = [after * latent for latent in advanced(means, weights, etas, self.amdm.mix)]
+        latents = [x if self.amdm.mix == "average" else self.started(model, x, kwargs) for model in models]
+        title = f"AMDM: {len(models)} models, {len(models) * count} guided predictions in {count} steps"
+        for i in trange(count, desc=title, disable=kwargs.get("disable")):
+            means = []
+            for model, latent in zip(models, latents):
+                with self.asking(model.sampling, i):
+                    out = denoiser(latent, latent.new_full(latent.shape[:1], levels[i]), **{**kwargs["extra_args"], **model.arguments})
+                latent = latent.float() / self.scale(sigmas[i])
+                denoised = out.float() if in_sigmas(denoiser) else latent * (1 + sigmas[i]**2)**0.5 - sigmas[i] * out.float()
+                means.append(own_mean(latent, denoised, sigmas[i], sigmas[i + 1]))
+            order = [-1, *range(len(models) - 1)]           # the main one is mixed first
+            moved = advanced([means[k] for k in order], [models[k].weight for k in order], [models[k].eta for k in order], self.amdm.mix)
             if self.main.guiding is not None:
-                latents = [self.main.guiding.kept(latent, after * means[0]) for latent in latents]
-            latents = [latent.to(x.dtype) for latent in latents]
-            level = levels[i] if in_sigmas(model) else 0
-            kwargs["callback"]({"x": latents[0], "i": i, "sigma": level, "sigma_hat": level, "denoised": denoised})
-        return latents[0]
+                moved = [self.main.guiding.kept(latent, means[-1]) for latent in moved]
+            latents = [(self.scale(sigmas[i + 1]) * latent).to(x.dtype) for latent in (*moved[1:], moved[0])]
+            level = levels[i] if in_sigmas(denoiser) else 0
+            kwargs["callback"]({"x": latents[-1], "i": i, "sigma": level, "sigma_hat": level, "denoised": denoised})
+        return latents[-1]
 
     def scale(self, sigma: float) -> float:
         """Of the sampler's latents, against those that preserve the variance."""
-        return (1 + sigma**2) ** 0.5 if in_sigmas(self.denoiser) else 1.0
+        return (1 + sigma**2)**0.5 if in_sigmas(self.denoiser) else 1.0
 
-    def started(self, other: Other, x: Tensor, sigma: float, kwargs: dict[str, Any]) -> Tensor:
-        """The latent with which another model begins: the main one's, but for noise and guides of its own."""
-        noisy = sigma * self.scale(sigma) / (1 + sigma**2) ** 0.5
-        alone = getattr(self.p, "init_latent", None) is None and not getattr(self.p, "is_hr_pass", False)
-        if alone and (not in_sigmas(self.denoiser) or getattr(shared.opts, "sgm_noise_multiplier", False)):
-            noisy = self.scale(sigma)           # as modules/sd_samplers_kdiffusion.py, sample, has it
-        x = x + noisy * other.otherwise.to(x)
-        return x if other.sampling.guiding is None else other.sampling.guiding.started(x, kwargs)
+    def started(self, model: Model, x: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        """The latent with which a model begins: the main one's, but for noise and guides of its own."""
+        if model.otherwise is None:
+            return x
+        x = x + self.noisiness(kwargs) * model.otherwise.to(x)
+        return x if model.sampling.guiding is None else model.sampling.guiding.started(x, kwargs)
+
+    def noisiness(self, kwargs: dict[str, Any]) -> float:
+        """How much of the noise the loop's first latent has (modules/sd_samplers_kdiffusion.py, modules/sd_samplers_timesteps.py)."""
+        noise_alone = getattr(self.p, "init_latent", None) is None and not getattr(self.p, "is_hr_pass", False)
+        more = getattr(shared.opts, "img2img_extra_noise", 0.0)
+        if "sigmas" in kwargs:
+            sigma = float(kwargs["sigmas"][0])
+            if noise_alone:
+                return self.scale(sigma) if getattr(shared.opts, "sgm_noise_multiplier", False) else sigma
+            return sigma + more
+        if noise_alone:
+            return 1.0
+        times = kwargs["timesteps"]             # the noise is that of the timestep before the loop's first one
+        sigma = self.clock.moment(min(float(2 * times[-1] - times[-2]), LAST_TIMESTEP - 1)).sigma
+        return (sigma + more) / (1 + sigma**2)**0.5
 
     def begin(self, step: int) -> None:
         """The host's denoiser counts its calls: the next one is the first of this step."""
@@ -168,19 +178,22 @@ class Mixing:
 
     @contextmanager
     def asking(self, sampling: Sampling, step: int) -> Iterator[None]:
-        """Of the others, no preview and no picture of an interrupted job."""
+        """Of the others there is no preview, and no picture of an interrupted job."""
         self.begin(step)
-        self.answering, kept = sampling, (self.sampler.last_latent, shared.state.current_latent)
+        latent, shown = self.sampler.last_latent, {name: getattr(shared.state, name) for name in SHOWN if hasattr(shared.state, name)}
+        self.answering = sampling
         try:
             with sampling.answering():
                 yield
         finally:
             self.answering = self.main
             if sampling is not self.main:
-                self.sampler.last_latent, shared.state.current_latent = kept
+                self.sampler.last_latent = latent
+                for name, value in shown.items():
+                    setattr(shared.state, name, value)
 
 
-def told(asked: AmdmModel, p: Job) -> Job:
+def job_of(asked: AmdmModel, p: Job) -> Job:
     """The job as this model is told it."""
     job = copy(p)
     if asked.prompt is not None:

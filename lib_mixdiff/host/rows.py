@@ -27,7 +27,7 @@ class Rows(nn.Module):
         self.error: Exception | None = None
         self.host_calls = 0                     # in this step
         self.pending = False                    # a step has begun, and its rows have not been summed yet
-        self.counts = 0.0                       # steps that the host will count when this call of its denoiser has ended
+        self.span: tuple[float, float] | None = None        # of the host's count of steps that this call of its denoiser takes
 
     def __getattr__(self, name: str):
         try:
@@ -35,11 +35,11 @@ class Rows(nn.Module):
         except AttributeError:
             return getattr(super().__getattr__("inner"), name)
 
-    def start(self, mosaic: Mosaic, counts: float) -> None:
+    def start(self, mosaic: Mosaic, span: tuple[float, float] | None) -> None:
         """A step begins, whose rows `mosaic` answers."""
         self.must_be_done()
         self.host_calls, self.pending = 0, True
-        self.mosaic, self.counts = mosaic, counts
+        self.mosaic, self.span = mosaic, span
         mosaic.start()
 
     def forward(self, x: Tensor, sigma: Tensor, cond: dict, **kwargs) -> Tensor:
@@ -58,10 +58,11 @@ class Rows(nn.Module):
         steps = shared.state.sampling_step      # that have ended
 
         def progress(share: float) -> None:
-            if self.counts:
-                shared.state.sampling_step = steps + share * self.counts
+            if self.span:
+                shared.state.sampling_step = steps + self.span[0] + share * (self.span[1] - self.span[0])
 
         try:
+            progress(0.0)
             return mosaic.predict(network, x, sigma, text, image, progress)
         except BaseException:
             self.pending = False                # this step has its own reason not to be done

@@ -12,11 +12,11 @@ from torch import Tensor
 from lib_mixdiff.conds import Cond
 from lib_mixdiff.errors import PlanError, inside, within
 from lib_mixdiff.host import vae
+from lib_mixdiff.host.calls import CALLS, counted
 from lib_mixdiff.host.checkpoints import forget
-from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
-from lib_mixdiff.host.mixing import CALLS, Mixing, told
+from lib_mixdiff.host.mixing import Mixing, job_of
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sampling import Sampling, models_of
@@ -79,6 +79,7 @@ class Run:
             wanted = infotext(written.plan) if isinstance(written, Lines) else written
             for name in ("sample", "sample_hr_pass") if getattr(p, "enable_hr", False) else ("sample",):     # two checkpoints, perhaps
                 vae.during_next(p, name)
+        p.extra_generation_params.pop(CALLS, None)      # of the last batch
         run = p._mixdiff = cls(wanted)
 
         def finish() -> None:
@@ -115,9 +116,10 @@ class Run:
         try:
             if (plan := self.plan_of_pass(p)) is not None:
                 with within(place):
-                    sampling = main = Sampling(plan, p, x, noise, Clock(p.sampler))
+                    jobs_noise = noise.clone()
+                    sampling = main = Sampling(plan, p, x, noise)
                     if plan.amdm is not None:
-                        sampling = Mixing(plan.amdm, main, x, noise)
+                        sampling = Mixing(plan.amdm, main, x, noise, jobs_noise, place)
                     if main.noise is not None:
                         main.noise.for_brownian(p.sampler)
         except Exception as error:
@@ -133,6 +135,8 @@ class Run:
                     sampling.enter(stack, conds)
                 self.sampling = sampling
                 stack.callback(setattr, self, "sampling", None)
+            if CALLS in p.extra_generation_params or (isinstance(sampling, Mixing) and sampling.others):
+                stack.enter_context(counted(p))
 
         during_next_sampling(p.sampler, enter)
 
@@ -156,7 +160,7 @@ class Run:
                 plan.amdm.mixed(p.hr_second_pass_steps or p.steps)
                 for index, model in plan.amdm.acting:
                     with within(["models", index, "plan"]):
-                        self.try_model(model.plan, told(model, p))
+                        self.try_model(model.plan, job_of(model, p))
 
     def try_model(self, plan: ModelPlan, p: Job) -> None:
         models_of(plan, p)

@@ -53,17 +53,20 @@ class Sampling:
     painting: Painting | None = None            # where words are painted
     brush: Brush | None = None
     guiding: Guiding | None = None
-    part = 1.0                                  # of a step that it is to answer once
+    span = (0.0, 1.0)                           # of a step that one answer takes
 
-    def __init__(self, plan: ModelPlan, p: Job, x: Tensor, noise: Tensor, clock: Clock, calls: Calls = (), name: str = "") -> None:
-        """Puts the noise of regions with seeds into `noise`. `p` says the base's prompt, which `calls` these LoRAs beside the job's."""
-        self.plan, self.p, self.start_noise, self.clock, self.name = plan, p, noise, clock, name
+    def __init__(self, plan: ModelPlan, p: Job, x: Tensor, noise: Tensor, beside: Sampling | None = None, calls: Calls = (),
+                 name: str = "") -> None:
+        """Puts the noise of regions with seeds into `noise`. `beside`: another one's, in the same pass. `p` says the base's prompt,
+        which `calls` these LoRAs beside the job's."""
+        self.plan, self.p, self.start_noise, self.name = plan, p, noise, name
+        self.clock = beside.clock if beside else Clock(p.sampler)
         self.canvas = canvas_of(p, x)
         self.regions, self.grid = active_regions(plan), grid_of(plan)
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), Loras(p)
+        self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), beside.loras if beside else Loras(p)
         self.together: Sequence[Sampling] = [self]      # all that are asked in a step
         self.calls = self.calls_of(calls)
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
@@ -81,10 +84,8 @@ class Sampling:
         """Encodes what it says; until the stack ends the network may be asked `answering`."""
         if pulls := pulls_of(self.plan, self.canvas):
             self.guiding = Guiding(self.p, pulls, self.start_noise, self.clock)
-        self.and_weights = [[part.weight for part in parts] for parts in conds.batch]       # by image
+        self.and_weights = weights_of(conds)
         if self.mixes:
-            for weights in self.and_weights:
-                refuse_weightless("job", self.p.prompt, weights)
             self.encode()
         if self.looks:
             stack.callback(self.show_looks)
@@ -94,13 +95,20 @@ class Sampling:
         """Whether the network's rows are other ones than the host's."""
         return bool(self.regions or self.grid or any(self.models) or self.paints or self.calls[-1])
 
+    def refuse_weightless(self, conds: Conds) -> None:
+        """PlanError where the job's prompt could not be told from one that is not there."""
+        for weights in weights_of(conds) if self.mixes else ():
+            refuse_weightless("job", self.p.prompt, weights)
+
     def enter(self, stack: ExitStack, conds: Conds) -> None:
         """For the whole pass, whose noise and loop are its own, too."""
+        self.refuse_weightless(conds)
         self.prepare(stack, conds)
         self.lead(stack)
         stack.enter_context(self.answering())
 
     def lead(self, stack: ExitStack) -> None:
+        """The pass's noise and loop are its own."""
         if self.noise is not None:
             self.noise.enter(stack, self.p)
         if self.guiding is not None:
@@ -209,7 +217,7 @@ class Sampling:
                 self.said[saying] = self.each(working, denoiser)
             self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest, self.brush)
         counts = step > 0 and call == 0         # the host's own count of steps begins with the second
-        rows.start(self.mosaics[key], self.part if counts else 0.0)
+        rows.start(self.mosaics[key], self.span if counts else None)
 
     def at(self, now: Moment) -> tuple[Pair, ...]:
         """Which checkpoints work."""
@@ -217,7 +225,7 @@ class Sampling:
 
     def alone(self) -> None:
         """From now on no other model is asked beside it."""
-        self.together, self.part, self.working = [self], 1.0, ()
+        self.together, self.span, self.working = [self], (0.0, 1.0), ()
 
     def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
         """Of the regions, and last of the base."""
@@ -228,6 +236,11 @@ class Sampling:
                      model=self.loras.unet(self.calls[index], self.checkpoints.unet(pair.unet)))
                 for index, (pair, encoder) in enumerate(zip(working, encoders))]
         return told if self.painting is None else [self.painting.painted(each, index, denoiser.step) for index, each in enumerate(told)]
+
+
+def weights_of(conds: Conds) -> list[list[float]]:
+    """Of the parts of an `AND`, by image."""
+    return [[part.weight for part in parts] for parts in conds.batch]
 
 
 def refuse_controlnet(text_cond: Cond) -> None:

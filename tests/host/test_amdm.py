@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -172,14 +173,39 @@ def test_the_other_alone_is_its_own_job(go, sampler):
     assert near(go(("txt2img", {**fields, "batch_size": 2}), only({"model": NAME, **LEFT_RIGHT}, **told)), expected, 1e-3)
 
 
-@pytest.mark.parametrize("job", ["img2img", "inpainting", "hires", "prompt editing"])
+@pytest.mark.parametrize("job", ["img2img", "inpainting, DDIM", "hires", "prompt editing"])
 def test_the_other_alone_in_other_jobs(go, job):
+    """Seeds of its regions among what is its own, where noise is laid on a picture, too; and mixed with itself."""
     route, fields = EULERS[job]
-    fields = {**fields, "steps": STEPS, "denoising_strength": 0.99}
-    if job == "hires":
-        fields |= {"hr_second_pass_steps": STEPS}
     plan = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": OTHER, "seed": 5}], "tiles": {"width": 64, "height": 64}}
-    assert near(go((route, fields), only(plan)), go((route, fields), plan), 1e-3)
+    fields = {**fields, "steps": 4, "cfg_scale": 2, **({"hr_sampler_name": "DDIM", "hr_second_pass_steps": 4} if job == "hires" else {})}
+    alone = go((route, fields), plan)
+    assert near(go((route, fields), only(plan, steps=3 if "in" in job[:5] or "img" in job else 4)), alone, 1e-3)
+    assert near(go((route, fields), {**plan, **with_another(1, plan=plan)}), alone, 1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
+@pytest.mark.parametrize("kind", ["img2img", "hires"])
+def test_a_seed_replaces_the_noise_on_a_picture(go, kind, sampler):
+    """All noise of the other's is its seed's: as of a region over all, which is tested beside regions."""
+    job = img2img(steps=STEPS, cfg_scale=2, sampler_name=sampler) if kind == "img2img" else hires(cfg_scale=2, hr_sampler_name=sampler)
+    seeded, alone = {"hires": {"regions": [{"seed": 77}]}}, {"hires": only(steps=4, seed=77)}
+    plans = (seeded, alone) if kind == "hires" else ({"regions": [{"seed": 77}]}, only(steps=4, seed=77))
+    assert near(go(job, plans[1]), go(job, plans[0]), 1e-3) and not near(go(job), go(job, plans[0]), 1e-2)
+
+
+@pytest.mark.parametrize("fields", [{"steps": 6, "denoising_strength": 0.3}, {"steps": 6, "denoising_strength": 0.5}])
+def test_a_short_pass_is_mixed_as_far_as_it_goes_or_refused(pair, fields):
+    answer = pair.run("img2img", ITSELF, {}, **{**img2img()[1], "sampler_name": "DDIM", **fields})
+    assert (answer.status, "amdm.steps" in answer.error) == ((422, True) if fields["denoising_strength"] < 0.4 else (200, False)), answer.error
+
+
+def test_an_interrupted_job_leaves_the_main_models_picture(pair):
+    """Interrupted while another is asked, as interrupted before it was."""
+    def left(call: int) -> np.ndarray:
+        fault = {"fault": {"at": "network", "kind": "interrupt", "call": call}}
+        return pair.run("txt2img", with_another(3, prompt=OTHER), fault, steps=STEPS).pictures[0]
+    assert np.array_equal(left(2), left(1)) and not np.array_equal(left(3), left(1))
 
 
 def test_a_network_that_predicts_otherwise_is_converted(pair, go):
@@ -210,13 +236,21 @@ def test_it_costs_a_call_for_each_model_in_a_mixed_step_and_one_afterwards(pair,
     trace = pair.trace()
     plain = len(trace["calls"]) - 2 * 3
     assert plain == {"Euler": STEPS - 2, "DDIM": STEPS - 2, "Heun": 2 * (STEPS - 2) - 1}[sampler]
-    progress = [call["step"] for call in trace["calls"]]
+    progress = [int(call["step"]) for call in trace["calls"]]
     assert progress == sorted(progress)
     answer = pair.run("txt2img", plan, steps=STEPS, sampler_name=sampler)
     assert f"mixdiff U-Net calls: {len(trace['calls'])}" in json.loads(answer.body["info"])["infotexts"][0]
     if sampler == "Euler":
         cost = pair.post("/mixdiff/v1/check", {"plan": plan, "job": {**JOB, "steps": STEPS}})["cost"]
         assert cost["calls"] == len(trace["calls"]) and cost["passes"][0]["amdm"] == {"models": 3, "steps": 2}
+
+
+def test_the_infotext_counts_each_pass(pair):
+    def counted(plan: dict, **fields) -> list[str]:
+        answer = pair.run("txt2img", plan, steps=4, **{**hires(hr_second_pass_steps=4)[1], **fields})
+        return [re.findall(r"mixdiff U-Net calls: ([^,]*)", text)[0] for text in answer.info["infotexts"]]
+    assert counted({"amdm": {"models": [{}], "steps": 2}, "hires": {"amdm": None}}) == ["6 + 4 in the hires pass"]
+    assert counted({"hires": {"amdm": {"models": [{}], "steps": 3}}}, n_iter=2) == ["7 in the hires pass"] * 2
 
 
 def test_steps_are_two_fifths_if_nothing_is_said(pair, go):
@@ -230,6 +264,8 @@ def test_a_guide_holds_through_the_mixture(go):
     job = ("txt2img", {"steps": STEPS})
     assert near(go(job, {**guide, **with_another(3, prompt=OTHER)})[..., :8], go(job, guide)[..., :8], 1e-3)
     assert near(go(job, only(guide)), go(job, guide), 1e-2)
+    everywhere = {"guides": [{"image": picture(), "strength": 0.7}]}        # while steps are mixed, not to the end
+    assert near(go(job, {**everywhere, **with_another(2, prompt=OTHER, seed=5)}), go(job, everywhere), 1e-3)
 
 
 def test_paint_and_a_model_of_the_plan_go_in_it(go):
@@ -259,8 +295,10 @@ def test_what_cannot_be_had_is_said_before_the_first_step(pair, plan, fields, wo
     if answer.status == 501:
         pytest.skip(answer.error)
     assert answer.status == 422 and all(word in answer.error for word in words), answer.error
+    if "nothing" in str(plan) or "shapes-eps" in str(plan):     # no file is read before a job
+        return
     checked = requests.post(f"{pair.url}/mixdiff/v1/check", json={"plan": plan, "job": {**JOB, **fields}}, timeout=60)
-    assert checked.status_code == 422 or "nothing" in str(plan) or "shapes-eps" in str(plan), checked.text
+    assert checked.status_code == 422, checked.text
 
 
 def test_nothing_stays_behind(pair, go):
