@@ -163,6 +163,15 @@ def test_other_samplers_take_the_rest(go, sampler):
     assert np.abs(go(("txt2img", fields), with_another(2, prompt=OTHER)) - got).max() > 1e-3
 
 
+@pytest.mark.parametrize("sampler, alike", [("Euler a", "Euler"), ("DPM++ SDE", "Euler"), ("Heun", "Euler"), ("PLMS", "DDIM")])
+def test_mixed_to_the_end_any_sampler_is_eulers_or_ddims(go, sampler, alike):
+    """Also where something of the plan begins at a step."""
+    plan = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": OTHER, "range": {"unit": "steps", "from": 0.5, "to": 1}}]}
+    fields = {"steps": STEPS, "cfg_scale": 2, "scheduler": "karras" if "DPM" in sampler else "Automatic"}
+    expected = go(("txt2img", {**fields, "sampler_name": alike}), plan)
+    assert near(go(("txt2img", {**fields, "sampler_name": sampler}), {**plan, **with_another(STEPS, plan=plan)}), expected, 1e-3)
+
+
 @pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
 def test_the_other_alone_is_its_own_job(go, sampler):
     """Its prompts, scale, seed, checkpoint, regions: each as that job's own."""

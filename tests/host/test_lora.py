@@ -263,7 +263,7 @@ def test_what_cannot_be_called_is_refused_by_name(lora_host, prompt, words, wher
 
 def test_in_a_negative_prompt_it_is_refused(lora_host):
     answer = lora_host.txt2img({"regions": [{}, {"negative_prompt": f"a cross <lora:{A}>"}]})
-    assert answer.status == 422 and "regions[1].negative_prompt: " in answer.error and "region's prompt" in answer.error, answer.error
+    assert answer.status == 422 and "regions[1].negative_prompt: " in answer.error and "prompt beside it" in answer.error, answer.error
 
 
 def test_files_that_do_not_fit_are_named(place):
