@@ -128,7 +128,7 @@ class Mixing:
         levels = (kwargs["sigmas"] if "sigmas" in kwargs else kwargs["timesteps"].flip(0))[:count + 1].tolist()
         sigmas = [self.clock.moment(level, step).sigma for step, level in enumerate(levels)]
         latents = [x if self.amdm.mix == "average" else self.started(model, x, kwargs) for model in models]
-        title = f"AMDM: {len(models)} models, {len(models) * count} guided predictions in {count} steps"
+        title = f"AMDM: {len(models)} models, {len(models) * count} guided predictions"
         for i in trange(count, desc=title, disable=kwargs.get("disable")):
             means = []
             for model, latent in zip(models, latents):
