@@ -13,10 +13,12 @@ attributes. One object's *colour* and *shape* are those of any thing; its *place
 the other; *all* where its place is right and it is there itself.
 
 Of quality: *named*, the pictures without a patch that is no thing of this world; *background*, those on the one that is named, one colour
-all over; *palette*, the share of pixels that have a colour of this world, the mean. Last, pictures that only one of two rows has right.
+all over; *palette*, the share of pixels that have a colour of this world, the mean.
 
-Every prompt is drawn with eight seeds in one batch, the same of all rows. What was seen in a picture is kept in --kept, by the request, and
-is not drawn again; delete that file where the library, the checkpoints or the detector have changed.
+Every prompt is drawn with eight seeds in one batch, the same of all rows. Pictures of one prompt are alike: the intervals are Wilson's for
+the pictures divided by the design effect (Kish 1965), where that is above 1. Of two rows: pictures that only one of them has right, and the
+difference with its interval over prompts drawn again. What was seen in a picture is kept in --kept, by the request, and is not drawn again;
+delete that file where the library, the checkpoints or the detector have changed.
 """
 from __future__ import annotations
 
@@ -39,8 +41,7 @@ from PIL import Image
 from bench.detector import ONE_COLOR, PALETTE, Detection, Found, detect
 from bench.hosts import CFG_SCALE, STEPS, arguments, host
 from bench.paint import HALVES
-from bench.placement import rate
-from bench.scores import has, one_background, placed
+from bench.scores import has, interval, mean, one_background, placed, wilson
 from bench.specialists import right, stack
 from minihost.client import Host, encoded
 from minihost.shapes import world
@@ -253,13 +254,32 @@ def palette(picture: np.ndarray) -> float:
     return float((np.linalg.norm(away, axis=-1).min(-1) <= ONE_COLOR).mean())
 
 
+def rate(hits: np.ndarray, of: np.ndarray) -> str:
+    """The share of `hits` in `of`, (prompts, seeds) booleans each, with its interval."""
+    right, all_of = (hits & of).sum(1), of.sum(1)
+    if not (count := all_of.sum()):
+        return ""
+    share = right.sum() / count
+    apart = ((right - share * all_of) ** 2).sum() * len(of) / max(len(of) - 1, 1)       # count^2 times the variance of the share
+    effect = max(1.0, apart / (share * (1 - share) * count)) if 0 < share < 1 else 1.0
+    low, high = wilson(share * (count / effect), count / effect)
+    return f"{share:.1%} ({low:.1%} to {high:.1%})"
+
+
+def verdicts(setting: Setting, several: list[tuple[Asked, Seen]]) -> np.ndarray:
+    """(scores, prompts, seeds) booleans."""
+    found = np.array([setting.judged(seen.found, asked) for asked, seen in several])
+    return found.T.reshape(-1, len(several) // SEEDS, SEEDS)
+
+
 def row(setting: Setting, several: list[tuple[Asked, Seen]]) -> str:
-    columns = [list(column) for column in zip(*(setting.judged(seen.found, asked) for asked, seen in several))]
+    columns = verdicts(setting, several)
     named = np.mean([all(thing.name for thing in seen.found.things) for _, seen in several])
     ground = np.mean([one_background(seen.found, asked.scene.background) for asked, seen in several])
-    of_two = [rate([both for drawn, both in zip(columns[0], columns[2]) if drawn])] if setting.judged is judged_two else []
+    rates = [rate(column, np.ones_like(column)) for column in columns]
+    rates += [rate(columns[2], columns[0])] if setting.judged is judged_two else []
     pure = np.mean([seen.palette for _, seen in several])
-    return " | ".join([*map(rate, columns), *of_two, f"{named:.1%}", f"{ground:.1%}", f"{pure:.1%}"])
+    return " | ".join([*rates, f"{named:.1%}", f"{ground:.1%}", f"{pure:.1%}"])
 
 
 def print_rows(name: str, cells: list[Cell], count: int, easel: Easel) -> None:
@@ -276,16 +296,13 @@ def print_pairs(name: str, count: int, easel: Easel) -> None:
     """Of the mixture with the defaults against each other row."""
     setting = SETTINGS[name]
     mixed = next(cell for cell in reversed(setting.headline) if cell.mix == "slerp" and cell.models[0] == "A")
-
-    def verdicts(cell: Cell) -> np.ndarray:
-        return np.array([setting.judged(seen.found, asked)[-1] for asked, seen in easel.several(name, cell, count)])
-
-    ours = verdicts(mixed)
-    print(f"| {name}, {setting.scores[-1]} | only {mixed.title} | only the other | neither or both |\n|---|---|---|---|")
-    for cell in setting.headline:
-        if cell != mixed:
-            theirs, mix = verdicts(cell), "" if cell.mix == "slerp" else f", {cell.mix}"
-            print(f"| {cell.title}{mix} | {(ours & ~theirs).sum()} | {(theirs & ~ours).sum()} | {(ours == theirs).sum()} |")
+    right = {cell: verdicts(setting, easel.several(name, cell, count))[-1] for cell in setting.headline}
+    ours = right.pop(mixed)
+    print(f"| {name}, {setting.scores[-1]} | only {mixed.title} | only the other | difference |\n|---|---|---|---|")
+    for cell, theirs in right.items():
+        apart = interval(mean, ours.mean(1) - theirs.mean(1))
+        mix = "" if cell.mix == "slerp" else f", {cell.mix}"
+        print(f"| {cell.title}{mix} | {(ours & ~theirs).sum()} | {(theirs & ~ours).sum()} | {apart} |")
     print(flush=True)
 
 

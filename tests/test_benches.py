@@ -88,6 +88,15 @@ def test_amdm_keeps_what_it_has_seen():
     assert amdm.restored(json.loads(json.dumps(amdm.told(seen)))) == seen and 0.8 < seen.palette < 1
 
 
+def test_amdm_counts_pictures_of_one_prompt_that_are_alike_as_fewer():
+    apart = np.arange(80).reshape(10, 8) % 2 == 0                   # every prompt half right
+    alike = np.repeat(np.arange(10) % 2 == 0, 8).reshape(10, 8)     # half of the prompts, always
+    every = np.ones_like(apart)
+    assert amdm.rate(apart, every) == placement.rate([*apart.ravel()]) == "50.0% (39.3% to 60.7%)"
+    assert amdm.rate(alike, every) == "50.0% (22.7% to 77.3%)" and amdm.rate(alike, alike) == "100.0% (91.2% to 100.0%)"
+    assert amdm.rate(alike, ~every) == ""
+
+
 def test_the_attention_of_cost_is_the_networks():
     from ldm.modules.attention import CrossAttention
     layer, x, text = CrossAttention(8, 6, heads=2, dim_head=4), torch.randn(2, 5, 8), torch.randn(2, 3, 6)
