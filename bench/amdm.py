@@ -81,10 +81,13 @@ class Cell(NamedTuple):
     def alone(self) -> bool:
         return len(self.models) == 1 or not self.steps
 
-    @property
-    def title(self) -> str:
+    def title(self, table: str = "headline") -> str:
+        """With what is not the default, or what the table is about."""
         main, *others = self.models
-        return f"{main}(+{'+'.join(others)})" if others else main
+        told = {"steps": (self.steps, MIXED, f"{self.steps} steps"), "eta": (self.eta, ETA, f"eta {self.eta}"),
+                "weight": (self.weight, 1, f"weight {self.weight}")}
+        how = [self.mix] * (self.mix != "slerp") + [text for name, (is_, usual, text) in told.items() if is_ != usual or name == table]
+        return ", ".join([f"{main}(+{'+'.join(others)})", *how]) if others else main
 
     def asked(self, models: dict[str, Model]) -> Model:
         main, *others = (models[name] for name in self.models)
@@ -187,12 +190,16 @@ SETTINGS = {
     "paint": Setting(paint, ("attributes", "layout", "both"), judged_two, PAIR),
     "three": Setting(three, ("colour", "shape", "place", "all"), judged_place, TRIO),
 }
-CURVES = {
-    "steps": [Cell("AB", mix, steps) for mix in MIXES for steps in (0, 2, 4, 8, 12, 16, 20)],
-    "eta": [Cell("AB", eta=eta) for eta in (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 3, 10)],
-    "weight": [Cell("AB", weight=weight) for weight in (0.25, 0.5, 1, 2, 4)],
+STEPPED, ETAS = (0, 2, 4, 8, 12, 16, 20), (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 3, 10)
+FIGURE_7 = [Cell("AB", mix, steps) for mix in MIXES for steps in STEPPED]
+TABLE_3 = [Cell("AB", eta=eta) for eta in ETAS]
+CURVES: dict[str, dict[str, list[Cell]]] = {
+    "steps": {"specialists": [*FIGURE_7, *(Cell("BA", steps=steps) for steps in (8, 12, 16))], "regions": FIGURE_7,
+              "paint": [Cell("AB", steps=steps) for steps in (8, 12, 16, 20)],
+              "three": [Cell("ABC", steps=steps) for steps in (8, 12, 16, 20)]},
+    "eta": {"specialists": [*TABLE_3, *(Cell("AB", steps=STEPS, eta=eta) for eta in (0, ETA, 1, 3, 10))], "regions": TABLE_3},
+    "weight": {"specialists": [Cell("AB", weight=weight) for weight in (0.25, 0.5, 1, 2, 4)]},
 }
-OF_CURVES = {"steps": ("specialists", "regions"), "eta": ("specialists", "regions"), "weight": ("specialists",)}
 
 
 class Easel:
@@ -233,8 +240,8 @@ class Easel:
                 file.write(json.dumps({"key": key, "seen": [told(one) for one in seen]}) + "\n")
         if self.chosen.pictures:
             self.chosen.pictures.mkdir(parents=True, exist_ok=True)
-            what = f"{setting} {cell.title}" + ("" if cell.alone else f" {cell.mix} steps {cell.steps} eta {cell.eta} weight {cell.weight}")
-            Image.fromarray(np.hstack(answer.pictures)).save(self.chosen.pictures / f"{what}, {index:03d}, {', '.join(asked.names)}.png")
+            what = f"{setting} {cell.title()}, {index:03d}, {', '.join(asked.names)}.png"
+            Image.fromarray(np.hstack(answer.pictures)).save(self.chosen.pictures / what)
         return seen
 
 
@@ -282,13 +289,12 @@ def row(setting: Setting, several: list[tuple[Asked, Seen]]) -> str:
     return " | ".join([*rates, f"{named:.1%}", f"{ground:.1%}", f"{pure:.1%}"])
 
 
-def print_rows(name: str, cells: list[Cell], count: int, easel: Easel) -> None:
+def print_rows(name: str, table: str, cells: list[Cell], count: int, easel: Easel) -> None:
     setting = SETTINGS[name]
     scores = [*setting.scores, *(["placed"] if setting.judged is judged_two else []), "named", "background", "palette"]
-    print(f"| {name} | mix | steps | eta | weight | pictures | {' | '.join(scores)} |\n|{'---|' * (6 + len(scores))}")
+    print(f"| {name} | pictures | {' | '.join(scores)} |\n|{'---|' * (2 + len(scores))}")
     for cell in cells:
-        how = " |  |  | " if len(cell.models) == 1 else f"{cell.mix} | {cell.steps} | {cell.eta} | {cell.weight}"
-        print(f"| {cell.title} | {how} | {count} | {row(setting, easel.several(name, cell, count))} |", flush=True)
+        print(f"| {cell.title(table)} | {count} | {row(setting, easel.several(name, cell, count))} |", flush=True)
     print()
 
 
@@ -298,11 +304,10 @@ def print_pairs(name: str, count: int, easel: Easel) -> None:
     mixed = next(cell for cell in reversed(setting.headline) if cell.mix == "slerp" and cell.models[0] == "A")
     right = {cell: verdicts(setting, easel.several(name, cell, count))[-1] for cell in setting.headline}
     ours = right.pop(mixed)
-    print(f"| {name}, {setting.scores[-1]} | only {mixed.title} | only the other | difference |\n|---|---|---|---|")
+    print(f"| {name}, {setting.scores[-1]} | only {mixed.title()} | only the other | difference |\n|---|---|---|---|")
     for cell, theirs in right.items():
         apart = interval(mean, ours.mean(1) - theirs.mean(1))
-        mix = "" if cell.mix == "slerp" else f", {cell.mix}"
-        print(f"| {cell.title}{mix} | {(ours & ~theirs).sum()} | {(theirs & ~ours).sum()} | {apart} |")
+        print(f"| {cell.title()} | {(ours & ~theirs).sum()} | {(theirs & ~ours).sum()} | {apart} |")
     print(flush=True)
 
 
@@ -328,10 +333,10 @@ def main() -> None:
         for table in chosen.tables:
             for name in chosen.only:
                 if table == "headline":
-                    print_rows(name, SETTINGS[name].headline, chosen.count, drawing)
+                    print_rows(name, table, SETTINGS[name].headline, chosen.count, drawing)
                     print_pairs(name, chosen.count, drawing)
-                elif name in OF_CURVES[table]:
-                    print_rows(name, CURVES[table], chosen.cells, drawing)
+                elif name in CURVES[table]:
+                    print_rows(name, table, CURVES[table][name], chosen.cells, drawing)
 
 
 if __name__ == "__main__":

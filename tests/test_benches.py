@@ -63,7 +63,7 @@ def test_paint_asks_for_areas_in_halves_and_sees_what_is_drawn_there():
 def test_amdm_asks_for_plans_that_are_right_and_sees_what_it_asked_for():
     for name, setting in amdm.SETTINGS.items():
         asked = setting.asked(3)
-        for cell in [*setting.headline, *(cell for curve, of in amdm.OF_CURVES.items() if name in of for cell in amdm.CURVES[curve])]:
+        for cell in [*setting.headline, *(cell for curve in amdm.CURVES.values() for cell in curve.get(name, []))]:
             text, plan = cell.asked(asked.models)
             assert text and (Plan.from_dict(plan).amdm is None) == cell.alone
         middles = [((half[0] + half[2]) * amdm.SIZE / 2, amdm.SIZE / 2) for half in asked.halves]
