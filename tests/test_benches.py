@@ -1,10 +1,13 @@
 """What the benches build before they measure, so that one that no longer fits the library is found here and not when it is needed."""
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import torch
 
-from bench import cost, memory, paint, placement, tiles
+from bench import amdm, cost, memory, paint, placement, tiles
+from bench.detector import detect
 from lib_mixdiff.plan import Plan
 from minihost.shapes import world
 
@@ -55,6 +58,43 @@ def test_paint_asks_for_areas_in_halves_and_sees_what_is_drawn_there():
     one = verdict(things[0])
     assert not one.drawn and one.inside == 1 and 0 < one.covered < right.covered
     assert np.isnan(verdict().inside) and verdict().covered == 0
+
+
+def test_amdm_asks_for_plans_that_are_right_and_sees_what_it_asked_for():
+    for name, setting in amdm.SETTINGS.items():
+        asked = setting.asked(3)
+        for cell in [*setting.headline, *(cell for curve in amdm.CURVES.values() for cell in curve.get(name, []))]:
+            text, plan = cell.asked(asked.models)
+            assert text and (Plan.from_dict(plan).amdm is None) == cell.alone
+        middles = [((half[0] + half[2]) * amdm.SIZE / 2, amdm.SIZE / 2) for half in asked.halves]
+
+        def verdict(where: list[tuple[float, float]], color: str | None = None, asked=asked, setting=setting) -> tuple[bool, ...]:
+            things = tuple(world.Thing(color or thing.color, thing.shape, x, y, 11) for thing, (x, y) in zip(asked.scene.things, where))
+            seen = detect(world.render(world.Scene(amdm.SIZE, amdm.SIZE, asked.scene.background, things)))
+            return setting.judged(seen, asked)
+
+        assert all(verdict(middles))
+        elsewhere = [(amdm.SIZE - x, y) for x, y in middles]
+        assert verdict(elsewhere) == {"specialists": (True,) * 3, "three": (True, True, False, False)}.get(name, (True, True, False))
+        other = next(color for color in world.COLORS if color not in " ".join(asked.names))
+        assert verdict(middles, other) == {"specialists": (False, True, False), "three": (False, True, True, False)}.get(
+            name, (False, True, False))
+    assert len({str(amdm.one(index)) for index in range(256)}) == 256
+
+
+def test_amdm_keeps_what_it_has_seen():
+    picture = world.render(world.scene_at_random(np.random.default_rng(1), 64, 64, 2))
+    seen = amdm.Seen(detect(picture), amdm.palette(picture))
+    assert amdm.restored(json.loads(json.dumps(amdm.told(seen)))) == seen and 0.8 < seen.palette < 1
+
+
+def test_amdm_counts_pictures_of_one_prompt_that_are_alike_as_fewer():
+    apart = np.arange(80).reshape(10, 8) % 2 == 0                   # every prompt half right
+    alike = np.repeat(np.arange(10) % 2 == 0, 8).reshape(10, 8)     # half of the prompts, always
+    every = np.ones_like(apart)
+    assert amdm.rate(apart, every) == placement.rate([*apart.ravel()]) == "50.0% (39.3% to 60.7%)"
+    assert amdm.rate(alike, every) == "50.0% (22.7% to 77.3%)" and amdm.rate(alike, alike) == "100.0% (91.2% to 100.0%)"
+    assert amdm.rate(alike, ~every) == ""
 
 
 def test_the_attention_of_cost_is_the_networks():
