@@ -79,8 +79,8 @@ class Mixing:
         self.answering = main                   # whose rows the host asks for
 
     def enter(self, stack: ExitStack, conds: Conds) -> None:
-        for model in (self.main, *(other.sampling for other in self.others)):
-            model.refuse_weightless(conds)
+        for sampling in (self.main, *(other.sampling for other in self.others if other.asked.prompt is None)):
+            sampling.refuse_weightless(conds)
         self.main.prepare(stack, conds)
         for other in self.others:
             other.prepare(stack, conds)
