@@ -24,4 +24,4 @@ def test_controlnet_beside_regions_is_refused_by_name(monkeypatch, tokens, refus
     sampling.checkpoint = object()
     monkeypatch.setattr(shared, "sd_model", SimpleNamespace(sd_checkpoint_info=sampling.checkpoint))
     with pytest.raises(PlanError if refused else AttributeError, match="ControlNet" if refused else ""):
-        sampling.step(None, None, torch.zeros(1, tokens, 4), torch.zeros(1))
+        sampling.begin(None, None, torch.zeros(1, tokens, 4), torch.zeros(1))
