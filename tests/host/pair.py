@@ -50,10 +50,10 @@ def others(path: Path) -> None:
     unet = disturbed(load_file(path), "model.diffusion_model.")
     keep_beside(path, UNET_ONLY, unet)
     keep_beside(path, NAME, both := disturbed(unet, *TEXT))
-    if (config := path.with_suffix(".yaml")).exists():
+    config, v = path.with_suffix(".yaml"), "parameterization: v"
+    if config.exists() and v in (said := config.read_text(encoding="utf-8")):
         keep_beside(path, CONVERTED, both)
-        said = config.read_text(encoding="utf-8").replace("parameterization: v", "parameterization: eps")
-        path.with_name(f"{CONVERTED}.yaml").write_text(said, encoding="utf-8")
+        path.with_name(f"{CONVERTED}.yaml").write_text(said.replace(v, "parameterization: eps"), encoding="utf-8")
 
 
 def going(host: Host) -> Callable[..., np.ndarray]:
