@@ -111,8 +111,8 @@ def algorithm_1(models: list[Bare], x: torch.Tensor, schedule: list[tuple[float,
     return xs[0]
 
 
-@pytest.mark.parametrize("sampler, mixed, weights, etas", [("Euler", 2, [1.0, 1.0, 0.5], [0.3, 0.3, 0.0]), ("DDIM", 3, [1.0, 1.0, 1.0], [0.3, 0.3, 0.3]),
-                                                           ("Euler", STEPS, [0.5, 2.0, 1.0], [0.3, 9.0, 0.3])])
+@pytest.mark.parametrize("sampler, mixed, weights, etas", [("Euler", STEPS, [0.5, 2.0, 1.0], [0.3, 9.0, 0.3]),
+                                                           ("DDIM", 3, [1.0, 1.0, 0.5], [0.3, 0.3, 0.0])])
 def test_it_is_algorithm_1(pair, go, sampler, mixed, weights, etas):
     """Three models: the loaded one, the other with a prompt of its own, the loaded one with another scale and negative prompt."""
     paths = {Path(model["filename"]).stem: Path(model["filename"]) for model in pair.get("/sdapi/v1/sd-models")}
@@ -203,7 +203,8 @@ def test_a_seed_replaces_the_noise_on_a_picture(go, kind, sampler):
     job = img2img(steps=STEPS, cfg_scale=2, sampler_name=sampler) if kind == "img2img" else hires(cfg_scale=2, hr_sampler_name=sampler)
     seeded, alone = {"hires": {"regions": [{"seed": 77}]}}, {"hires": only(steps=4, seed=77)}
     plans = (seeded, alone) if kind == "hires" else ({"regions": [{"seed": 77}]}, only(steps=4, seed=77))
-    assert near(go(job, plans[1]), go(job, plans[0]), 1e-3) and not near(go(job), go(job, plans[0]), 1e-2)
+    expected = go(job, plans[0])
+    assert near(go(job, plans[1]), expected, 1e-3) and not near(go(job), expected, 1e-2)
 
 
 @pytest.mark.parametrize("fields", [{"steps": 6, "denoising_strength": 0.3}, {"steps": 6, "denoising_strength": 0.5}])

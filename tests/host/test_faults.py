@@ -13,7 +13,7 @@ DRAWN = {"regions": [{"seed": 5, "mask": mask(), "prompt": "a blue cross"}, {"se
          "guides": [{"image": picture(), "box": [0, 0, 0.5, 0.5]}]}
 PAINTED = {"paint": {"phrases": [{"phrase": "red circle", "mask": mask()}]}}
 MIXED = {"guides": DRAWN["guides"], "amdm": {"steps": 3, "models": [{"prompt": "a blue cross", "seed": 3, "plan": LEFT_RIGHT}]}}
-METHODS = {"regions over a base": {"base": {"share": 0.5}, **LEFT_RIGHT}, "no region's own": {"regions": [{}]}, "guides, seeds, masks and ranges": DRAWN, "paint": PAINTED, "AMDM": MIXED}
+METHODS = {"regions over a base": {"base": {"share": 0.5}, **LEFT_RIGHT}, "guides, seeds, masks and ranges": DRAWN, "paint": PAINTED, "AMDM": MIXED}
 RAISES = {"error": "ZeroDivisionError", "memory": "OutOfMemoryError"}
 # (where, what, at which call, what the user gets with mixdiff): None is a picture, a name is that exception with status 500
 HOSTS = [

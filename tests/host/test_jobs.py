@@ -21,10 +21,17 @@ def own_words(fields: dict) -> dict:
     return {"prompt": fields.get("prompt", PROMPT), "negative_prompt": fields.get("negative_prompt", "")}
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """Latents of the jobs as they are, by name."""
+    return {}
+
+
 @pytest.mark.parametrize("job", LAWFUL)
-def test_one_region_over_all_is_the_plain_job(host, go, job):
+def test_one_region_over_all_is_the_plain_job(host, go, plain, job):
     fields = LAWFUL[job][1]
     expected, calls = go(job), host.trace()["calls"]
+    plain[job] = expected
     assert np.isfinite(expected).all()
     for region in ({}, own_words(fields)) if "styles" not in fields else ({},):
         got, trace = go(job, {"regions": [region]}), host.trace()
@@ -33,8 +40,8 @@ def test_one_region_over_all_is_the_plain_job(host, go, job):
 
 
 @pytest.mark.parametrize("job", LAWFUL)
-def test_regions_change_the_job(go, job):
-    assert np.abs(go(job, LEFT_RIGHT) - go(job)).max() > 1e-2
+def test_regions_change_the_job(go, plain, job):
+    assert np.abs(go(job, LEFT_RIGHT) - (plain[job] if job in plain else go(job))).max() > 1e-2
 
 
 @pytest.mark.parametrize("job", ["sampler Euler", "sampler DDIM", "sampler Euler a", "sampler DPM++ 2M", "sampler DPM++ 2M SDE", "img2img",
@@ -45,8 +52,7 @@ def test_a_batch_of_four_is_four_pictures(go, job):
     assert np.abs(go(job, LEFT_RIGHT, batch_size=2, n_iter=2, seed=11) - singles).max() < 1e-2
 
 
-@pytest.mark.parametrize("job", ["sampler Euler", "sampler Euler a", "sampler DPM++ 2M", "sampler DDIM", "img2img", "hires, latent",
-                                 "txt2img, AND with weights, batch 2", "inpainting, DDIM"])
+@pytest.mark.parametrize("job", ["sampler Euler", "sampler Euler a", "sampler DDIM", "hires, latent", "txt2img, AND with weights, batch 2"])
 def test_the_laws_hold_of_a_network_that_predicts_eps(host, go, job):
     if not any(model["model_name"] == "shapes-eps" for model in host.get("/sdapi/v1/sd-models")):
         pytest.skip("needs the checkpoint shapes-eps")

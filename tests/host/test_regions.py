@@ -27,7 +27,7 @@ SAMPLERS = ["Euler", "DDIM"]
 @pytest.mark.parametrize("job", NEUTRAL_JOBS)
 @pytest.mark.parametrize("own_prompt", [False, True])
 def test_one_region_over_all_is_the_plain_job(host, sampler, job, own_prompt):
-    fields = {"sampler_name": sampler, "steps": 10, "prompt": PROMPT, "negative_prompt": "", **NEUTRAL_JOBS[job]}
+    fields = {"sampler_name": sampler, "steps": 5, "prompt": PROMPT, "negative_prompt": "", **NEUTRAL_JOBS[job]}
     region = {"prompt": fields["prompt"], "negative_prompt": fields["negative_prompt"]} if own_prompt else {}
     plain = host.txt2img(probe={}, **fields)
     assert plain.status == 200, plain.error
