@@ -128,17 +128,19 @@ class Mixing:
         levels = (kwargs["sigmas"] if "sigmas" in kwargs else kwargs["timesteps"].flip(0))[:count + 1].tolist()
         sigmas = [self.clock.moment(level, step).sigma for step, level in enumerate(levels)]
         latents = [x if self.amdm.mix == "average" else self.started(model, x, kwargs) for model in models]
+        arguments = [{**kwargs["extra_args"], **model.arguments} for model in models]
+        order = [-1, *range(len(self.others))]              # the main one is mixed first
+        weights, etas = [models[k].weight for k in order], [models[k].eta for k in order]
         title = f"AMDM: {len(models)} models, {len(models) * count} guided predictions"
         for i in trange(count, desc=title, disable=kwargs.get("disable")):
             means = []
-            for model, latent in zip(models, latents):
+            for model, latent, own in zip(models, latents, arguments):
                 with self.asking(model.sampling, i):
-                    out = denoiser(latent, latent.new_full(latent.shape[:1], levels[i]), **{**kwargs["extra_args"], **model.arguments})
+                    out = denoiser(latent, latent.new_full(latent.shape[:1], levels[i]), **own)
                 latent = latent.float() / self.scale(sigmas[i])
                 denoised = out.float() if in_sigmas(denoiser) else latent * (1 + sigmas[i]**2)**0.5 - sigmas[i] * out.float()
                 means.append(own_mean(latent, denoised, sigmas[i], sigmas[i + 1]))
-            order = [-1, *range(len(models) - 1)]           # the main one is mixed first
-            moved = advanced([means[k] for k in order], [models[k].weight for k in order], [models[k].eta for k in order], self.amdm.mix)
+            moved = advanced([means[k] for k in order], weights, etas, self.amdm.mix)
             if self.main.guiding is not None:
                 moved = [self.main.guiding.kept(latent, means[-1]) for latent in moved]
             latents = [(self.scale(sigmas[i + 1]) * latent).to(x.dtype) for latent in (*moved[1:], moved[0])]

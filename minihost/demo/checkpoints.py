@@ -9,6 +9,7 @@ from minihost.demo.page import Frame, Row, Section, Shot
 from minihost.shapes import world
 
 SEED, PROMPTS, CUT = 700, 4, 0.6
+ALONE = {"shapes-a": {"model": "shapes-a"}, "shapes-b": {"model": "shapes-b"}}
 HALVES = [[0, 0, 0.5, 1], [0.5, 0, 1, 1]]
 
 
@@ -16,7 +17,12 @@ def stacked(on: Host) -> Section:
     about = f"""Two specialists: <code>shapes-a</code> has forgotten what words of colours mean, <code>shapes-b</code> what words of shapes
 mean. As a stack, <code>shapes-b</code> for the first {CUT:.0%} of the steps and <code>shapes-a</code> for the rest, they draw what neither
 can. One network's time for each step, whatever the number of experts. Against the cut: <code>python -m bench.specialists</code>."""
-    plans = {"shapes-a": {"model": "shapes-a"}, "shapes-b": {"model": "shapes-b"}, "The stack": stack("shapes-b", "shapes-a", CUT)}
+    rows, result = compared(on, {**ALONE, "The stack": stack("shapes-b", "shapes-a", CUT)})
+    return Section("stack", "A stack of two experts", "eDiff-I, Fig. 2", about, result, rows)
+
+
+def compared(on: Host, plans: dict[str, dict]) -> tuple[list[Row], str]:
+    """The same prompts of one object under each of these plans, by title: is the colour right, is the shape?"""
     rows, hits = [], {title: [] for title in plans}
     for index in range(PROMPTS):
         asked, shots = scene(1000 + index), []
@@ -27,8 +33,11 @@ can. One network's time for each step, whatever the number of experts. Against t
             score = f"colour {'right' if color else 'wrong'}, shape {'right' if shape else 'wrong'}"
             shots.append(Shot(title, picture, score, both, seen(found), plan=plan))
         rows.append(Row(world.caption(asked), shots))
-    result = "; ".join(f"{title}: {of(several, 'right')}" for title, several in hits.items())
-    return Section("stack", "A stack of two experts", "eDiff-I, Fig. 2", about, result, rows)
+    return rows, counted(hits)
+
+
+def counted(hits: dict[str, list[bool]]) -> str:
+    return "; ".join(f"{title}: {of(several, 'right')}" for title, several in hits.items())
 
 
 def by_region(on: Host) -> Section:

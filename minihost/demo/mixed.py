@@ -5,14 +5,13 @@ import numpy as np
 
 from bench.detector import detect
 from bench.scores import placed
-from bench.specialists import right, scene
 from minihost.client import Host
+from minihost.demo.checkpoints import ALONE, HALVES, PROMPTS, SEED, compared, counted
 from minihost.demo.drawing import draw, of, seen
 from minihost.demo.page import Frame, Row, Section, Shot
 from minihost.shapes import world
 
-SEED, PROMPTS, MIXED = 700, 4, 16
-HALVES = [[0, 0, 0.5, 1], [0.5, 0, 1, 1]]
+MIXED = 16
 
 
 def beside(plan: dict, **main: str) -> dict:
@@ -25,23 +24,13 @@ def specialists(on: Host) -> Section:
 from the same noise; after each of the first {MIXED} of 20 steps their latents are mixed on the sphere, and each goes on from the mixture,
 a little toward its own mean; the last {20 - MIXED} steps are <code>shapes-a</code>'s alone. Two guided predictions in a mixed step. Against
 the number of mixed steps, eta, straight mixing and averaged predictions: <code>python -m bench.amdm</code>."""
-    plans = {"shapes-a": {"model": "shapes-a"}, "shapes-b": {"model": "shapes-b"}, "Mixed": beside({"model": "shapes-b"}, model="shapes-a")}
-    rows, hits = [], {title: [] for title in plans}
-    for index in range(PROMPTS):
-        asked, shots = scene(1000 + index), []
-        for title, plan in plans.items():
-            found = detect(picture := draw(on, world.caption(asked), SEED + index, plan, 64, 64))
-            color, shape, both = right(found, asked.things[0].name)
-            hits[title].append(both)
-            score = f"colour {'right' if color else 'wrong'}, shape {'right' if shape else 'wrong'}"
-            shots.append(Shot(title, picture, score, both, seen(found), plan=plan))
-        rows.append(Row(world.caption(asked), shots))
-    return Section("amdm", "Two specialists, one latent", "AMDM, Fig. 4", about, result(hits), rows)
+    rows, result = compared(on, {**ALONE, "Mixed": beside({"model": "shapes-b"}, model="shapes-a")})
+    return Section("amdm", "Two specialists, one latent", "AMDM, Fig. 4", about, result, rows)
 
 
 def into_a_plain_prompt(on: Host) -> Section:
     about = f"""The main model hears one prompt and knows nothing of places; beside it the same checkpoint samples with a region for each
-object. After {MIXED} mixed steps of 20 the plain prompt goes on alone, and its picture has the regions' layout, without a seam."""
+object. After {MIXED} mixed steps of 20 the plain prompt goes on alone, and its picture has the regions' layout."""
     plain, others = "One prompt", "Regions"
     rows, hits = [], {title: [] for title in (plain, others, "Mixed")}
     for index in range(PROMPTS):
@@ -60,11 +49,7 @@ object. After {MIXED} mixed steps of 20 the plain prompt goes on alone, and its 
             frames = [Frame(box, thing.name, ok) for box, thing, ok in zip(HALVES, things, stands)]
             shots.append(Shot(title, picture, of(stands, "objects in their halves"), all(stands), seen(found), frames, plan))
         rows.append(Row(prompt, shots))
-    return Section("amdm-regions", "A layout for a plain prompt", "AMDM, section 4.1", about, result(hits), rows)
-
-
-def result(hits: dict[str, list[bool]]) -> str:
-    return "; ".join(f"{title}: {of(several, 'right')}" for title, several in hits.items())
+    return Section("amdm-regions", "A layout for a plain prompt", "AMDM, section 4.1", about, counted(hits), rows)
 
 
 SECTIONS = [specialists, into_a_plain_prompt]
