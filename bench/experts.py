@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def trained(home: Path, source: Path, stack: str, seed: int, total: int, lr: flo
 def losses(stack: list[tuple[Part, Path]], home: Path, source: Path) -> np.ndarray:
     """(INTERVALS,) mean squared error of v, rising noise: each sample's by the model that has its timestep."""
     config = Config(checkpoint=str(source), data=str(home / "unseen"), cache=str(home / "cache"), seed=0)
-    targets = [(each, UnetTarget(config, Checkpoint(path)).eval()) for each, path in stack]
+    targets = [(each, UnetTarget(replace(config, checkpoint=str(path))).eval()) for each, path in stack]
     base = Checkpoint(source)
-    data = Data(config, base, [base], part(uniform_area(len(base.abar))), torch.device("cpu"), lambda text: None)
+    data = Data(config, [base], part(uniform_area(len(base.abar))), torch.device("cpu"), lambda text: None)
     data.checks = data.pictures
     found = []
     for k in range(INTERVALS):

@@ -26,14 +26,14 @@ def take(cond: Cond, rows: list[int]) -> Cond:
 
 
 def resized(cond: Cond, sizes: list[tuple[int, Tensor] | None]) -> Cond:
-    """With other numbers in `vector`, by row: from which column on, counted from the end, and which (1, columns)."""
+    """With other numbers in `vector`, by row: from which column on, counted from the end, and which (1, columns); in all models' alike."""
     if not isinstance(cond, dict) or not any(sizes):
         return cond
     vector = cond["vector"].clone()
     for row, each in zip(vector, sizes):
         if each is not None:
-            start, values = each[0] % len(row), each[1][0]
-            row[start:start + len(values)] = values
+            start, values = each[0] % row.shape[-1], each[1][0]
+            row[..., start:start + len(values)] = values
     return {**cond, "vector": vector}
 
 
@@ -44,3 +44,11 @@ def cat(conds: list[Cond]) -> Cond:
     if isinstance(conds[0], dict):
         return {key: torch.cat([c[key] for c in cast("list[dict[str, Tensor]]", conds)]) for key in conds[0]}
     return torch.cat(cast("list[Tensor]", conds))
+
+
+def beside(conds: list[Cond]) -> Cond:
+    """What an ensemble's models are told, as one: the texts one behind the other, `vector` (rows, N, channels)."""
+    if isinstance(conds[0], dict):
+        several = cast("list[dict[str, Tensor]]", conds)
+        return {key: (torch.stack if key == "vector" else torch.cat)([each[key] for each in several], 1) for key in conds[0]}
+    return torch.cat(cast("list[Tensor]", conds), 1)

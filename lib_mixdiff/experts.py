@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
-from lib_mixdiff.models import Experts, Model
+from lib_mixdiff.models import Afa, Aggregation, Experts, Model
 from lib_mixdiff.moments import Moment
 
 # eDiff-I's own cuts, E^9_511 and E^3_0 of ln sigma ~ N(-1.2, 1.2), and for two experts the median: as sigma, and as the share of the steps
@@ -21,10 +21,13 @@ def preset(name: str) -> dict[str, Any]:
     return {"model": {"experts": [{"model": None, "range": {"unit": unit, "from": a, "to": b}} for a, b in pairwise(ends)]}}
 
 
+Name = Union[str, Aggregation, None]        # noqa: UP007  (Python 3.10)
+
+
 class Pair(NamedTuple):
-    """Names of the checkpoints whose U-Net works and whose text encoder says the prompts; None: the loaded one."""
-    unet: str | None = None
-    text: str | None = None
+    """The checkpoint, or the ensemble of several, whose U-Net works and whose text encoder says the prompts; None: the loaded one."""
+    unet: Name = None
+    text: Name = None
 
 
 def at(model: Model, now: Moment) -> Pair:
@@ -35,7 +38,11 @@ def at(model: Model, now: Moment) -> Pair:
                 pair = at(expert.model, now)
                 return pair if expert.text_encoder == "own" else Pair(pair.unet)
         return Pair()
-    return Pair(model, model) if isinstance(model, str) else Pair()
+    return Pair(named(model), named(model))
+
+
+def named(model: str | Afa | None) -> Name:
+    return model.afa if isinstance(model, Afa) else model
 
 
 def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:
@@ -44,10 +51,10 @@ def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:
         for index, expert in enumerate(model.experts):
             for path, pair in pairs(expert.model):
                 yield ["experts", index, "model", *path], pair if expert.text_encoder == "own" else Pair(pair.unet)
-    elif isinstance(model, str):
-        yield [], Pair(model, model)
+    elif model is not None:
+        yield ["afa"] if isinstance(model, Afa) else [], Pair(named(model), named(model))
 
 
 def possible(model: Model) -> set[Pair]:
     """All that `at` may answer."""
-    return {pair for _, pair in pairs(model)} | (set() if isinstance(model, str) else {Pair()})
+    return {pair for _, pair in pairs(model)} | ({Pair()} if model is None or isinstance(model, Experts) else set())

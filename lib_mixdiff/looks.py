@@ -50,11 +50,14 @@ class Looks:
             self.maps.setdefault(key, {})[self.step] = F.interpolate(mean[None, None], size, mode="area")[0, 0].cpu()
         self._seen.clear()
 
-    def picture(self, image: int, title: str, names: Sequence[str], colors: Sequence[str]) -> Image.Image | None:
-        """With a title, a row for each phrase, by its index in `names`, and a column for each of some steps; black is nothing, white the
-        phrase's largest share in any step, and below each map its mean. None where no phrase of this image was seen."""
+    def picture(self, image: int, title: str, names: Sequence[str], colors: Sequence[str], shown: Sequence[int] | None = None,
+                most: float | None = None) -> Image.Image | None:
+        """With a title, a row for each phrase, or those that are to be shown, by its index in `names`, and a column for each of some steps;
+        black is nothing, white is `most`, or the phrase's largest share in any step, and below each map its mean. None where no phrase of
+        this image was seen."""
         self.finish()
-        rows = [(phrase, maps) for (of, phrase), maps in sorted(self.maps.items(), key=lambda item: item[0]) if of == image]
+        rows = [(phrase, maps) for (of, phrase), maps in sorted(self.maps.items(), key=lambda item: item[0])
+                if of == image and (shown is None or phrase in shown)]
         if not rows:
             return None
         steps = sorted({step for _, maps in rows for step in maps})
@@ -64,17 +67,18 @@ class Looks:
         size = max(LEAST_PX, GAP_PX + len(steps) * (width + GAP_PX)), 2 * LINE_PX + len(rows) * (height + 2 * LINE_PX + GAP_PX)
         whole = Image.new("RGB", size, PAPER)
         draw = ImageDraw.Draw(whole)
-        draw.text((GAP_PX, 1), f"{title}: where its painted words look, and their share of the attention", INK)
+        draw.text((GAP_PX, 1), title, INK)
         for column, step in enumerate(steps):
             draw.text((GAP_PX + column * (width + GAP_PX), LINE_PX), f"step {step + 1}", INK)
         for row, (phrase, maps) in enumerate(rows):
-            top, most = 2 * LINE_PX + row * (height + 2 * LINE_PX + GAP_PX), max(float(each.max()) for each in maps.values()) or 1.0
+            top = 2 * LINE_PX + row * (height + 2 * LINE_PX + GAP_PX)
+            white = most or max(float(each.max()) for each in maps.values()) or 1.0
             draw.text((GAP_PX, top), names[phrase].encode("latin-1", "replace").decode("latin-1"), colors[phrase % len(colors)])
             for column, step in enumerate(steps):
                 if step not in maps:
                     continue
                 left = GAP_PX + column * (width + GAP_PX)
-                panel = Image.fromarray(heated(maps[step].numpy() / most, colors[phrase % len(colors)]))
+                panel = Image.fromarray(heated(maps[step].numpy() / white, colors[phrase % len(colors)]))
                 whole.paste(panel.resize((width, height), Image.Resampling.NEAREST), (left, top + LINE_PX))
                 draw.text((left, top + LINE_PX + height), f"{float(maps[step].mean()):.1%}", INK)
         return whole

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib_mixdiff.weights import OtherNetwork, WeightSet
+from lib_mixdiff.weights import OtherNetwork
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,12 @@ class Deltas:
     def __bool__(self) -> bool:
         return bool(self._hooks)
 
+    def part(self, name: str, part: nn.Module) -> Deltas:
+        """Those of the layers of a part of the network."""
+        found, layers = Deltas([]), set(part.modules())
+        found._hooks = [(layer, hook) for layer, hook in self._hooks if layer in layers]
+        return found
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Two entries in a dict of each layer are all that is made: `register_forward_hook` makes a handle besides, 20 times the time.
@@ -96,8 +102,12 @@ class Deltas:
 class Both:
     """Other weights, and deltas on top."""
 
-    def __init__(self, weights: WeightSet, deltas: Deltas) -> None:
+    def __init__(self, weights: Any, deltas: Deltas) -> None:
+        """`weights`: a WeightSet, or those of the network's parts."""
         self.weights, self.deltas = weights, deltas
+
+    def part(self, name: str, part: nn.Module) -> Both:
+        return Both(self.weights.part(name, part), self.deltas.part(name, part))
 
     @contextmanager
     def active(self) -> Iterator[None]:

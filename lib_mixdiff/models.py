@@ -48,6 +48,16 @@ class Aggregation(Record):
     models: tuple[str, ...] = key(List(CHECKPOINT, 1))
     mode: str = choice("full", "blocks", "last", "noise", "merge", "saliency")
 
+    @property
+    def trained(self) -> bool:
+        """Whether its aggregators come from a file."""
+        return self.mode in ("full", "last")
+
+    @property
+    def calls(self) -> int:
+        """Of the U-Net, for one of a plain model."""
+        return 1 if self.mode == "merge" else len(self.models)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Afa(Record):

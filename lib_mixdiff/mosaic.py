@@ -12,8 +12,8 @@ its rows for the picture, so every row is that of each member, mixed. Prediction
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple, Protocol
@@ -61,13 +61,26 @@ class Told(NamedTuple):
 AS_THE_HOST = Told()
 
 
+class Rule(Protocol):
+    """How rivals share each place: (N, images, 1, height, width), from what guidance adds to each one's prediction, (images, channels,
+    height, width)."""
+
+    def shares(self, differences: Sequence[Tensor]) -> Tensor: ...
+
+
+class Rivals(NamedTuple):
+    """Several models for one member, of whose share each has what their predictions say."""
+    told: tuple[Told, ...]
+    rule: Rule
+
+
 @dataclass(frozen=True)
 class Member:
     """A denoiser of the canvas: where, how much, and what it is told."""
     crop: Box                       # what the network sees
     share: Tensor                   # (crop height, crop width), o_r
     guidance: float = 1.0           # s_r / s
-    told: Told = AS_THE_HOST
+    told: Told | Rivals = AS_THE_HOST
     frame: Box | None = None        # SDXL: the picture of which `crop` is a part; None: the canvas
     sizes: tuple[int, Tensor] | None = None         # SDXL: what that means in the texts, see conds.resized
 
@@ -84,6 +97,7 @@ class _Piece:
     sizes: tuple[int, Tensor] | None
     model: Model | None
     words: Words | None = None
+    rival: int | None = None        # among all of the mosaic
 
 
 @dataclass(frozen=True)
@@ -101,33 +115,48 @@ class Mosaic:
     `and_weights` are b_j: for each image of the batch the weights of its conds. Every step: `start()`, then `predict` for
     the host's rows in their order, in one call or several; after several, `rows()` holds what belongs into all of them.
     `largest`: cells that one call of the network may hold for each of the host's rows; None: as many as the canvas has.
-    `painter`: of the network, where a member's words are painted.
+    `painters`: of the network, where a member's words are painted, or what its calls show is wanted.
     """
 
     def __init__(self, members: Sequence[Member], and_weights: Sequence[Sequence[float]], largest: int | None = None,
-                 painter: Painter | None = None) -> None:
-        self.largest, self.painter = largest, painter
+                 painters: Sequence[Painter] = ()) -> None:
+        self.largest, self.painters = largest, painters
         self.and_weights = [list(weights) for weights in and_weights]
         self.conds = sum(map(len, self.and_weights))
         self.calls = 0                          # of the network, over the run
+        self._contests: list[tuple[Member, Rule, list[int]]] = []       # the rivals of a member, by their number
+        members = [each for member in members for each in self._rivals_of(member)]
         self._pieces: list[list[_Piece]] = []   # by the host's row
         self._image: list[int] = []             # of the host's row
         for image, weights in enumerate(self.and_weights):
             first = len(self._pieces)
             for k in range(len(weights)):
-                self._pieces.append([p for m in members for p in _cond_pieces(m, weights, first, k)])
+                self._pieces.append([replace(p, rival=rival) for m, rival in members for p in _cond_pieces(m, weights, first, k)])
                 self._image.append(image)
         for image, weights in enumerate(self.and_weights):
-            self._pieces.append([_uncond_piece(m, weights, len(self._pieces)) for m in members])
+            self._pieces.append([replace(_uncond_piece(m, weights, len(self._pieces)), rival=rival) for m, rival in members])
             self._image.append(image)
         self._batches: dict[tuple[int, int, int], list[_Batch]] = {}
         self._sums = torch.empty(0)             # from the first rows on (2 slots, 2, images, channels, height, width): gC, N and U, gU
+        self._of_rivals: list[Tensor] = []      # the same, each of a rival's crop, without its share
         self.start()
+
+    def _rivals_of(self, member: Member) -> Iterator[tuple[Member, int | None]]:
+        if isinstance(member.told, Rivals):
+            first = sum(len(rivals) for *_, rivals in self._contests)
+            numbers = list(range(first, first + len(member.told.told)))
+            self._contests.append((member, member.told.rule, numbers))
+            alone = torch.ones(())
+            yield from ((replace(member, told=told, share=alone), number) for told, number in zip(member.told.told, numbers))
+        else:
+            yield member, None
 
     def start(self) -> None:
         """A step begins: the next call brings the first row."""
         self._next = 0
         self._sums.zero_()
+        for sums in self._of_rivals:
+            sums.zero_()
 
     def predict(self, network: Network, x: Tensor, sigma: Tensor, text: Cond, image: Tensor | None,
                 progress: Callable[[float], None] = lambda share: None) -> Tensor:
@@ -139,6 +168,8 @@ class Mosaic:
                                "which mixdiff cannot tell from the job's own calls; disable one of the two")
         if self._sums.numel() == 0:
             self._sums = torch.zeros(2, 2, len(self.and_weights), *x.shape[1:], dtype=torch.float32, device=x.device)
+            self._of_rivals = [self._sums.new_zeros(*self._sums.shape[:4], member.crop.height, member.crop.width)
+                               for member, _, rivals in self._contests for _ in rivals]
             there = {id(p.share): p.share.to(x.device) for row in self._pieces for p in row}       # once for all pieces of a member
             self._pieces = [[replace(p, share=there[id(p.share)]) for p in row] for row in self._pieces]
         self._next = last
@@ -148,18 +179,21 @@ class Mosaic:
                 for batch in of_model:
                     rows = [p.row - first for p in batch.pieces]
                     crops = torch.cat([x[(slice(r, r + 1), *p.crop.of)] for r, p in zip(rows, batch.pieces)])
-                    with self.painter.over(batch.painted) if self.painter else nullcontext():
+                    with ExitStack() as stack:
+                        for painter in self.painters:
+                            stack.enter_context(painter.over(batch.painted))
                         prediction = network(crops, sigma[rows], _texts(batch, text, rows), _images(image, x, batch.pieces, rows))
                     self.calls, done = self.calls + 1, done + 1
                     for one, piece in zip(prediction.float(), batch.pieces):
-                        for sums, scale in zip(self._sums[piece.slot, :, self._image[piece.row]], piece.scales):
-                            sums[piece.crop.of].addcmul_(piece.share, one, value=scale)
+                        whole, of = (self._sums, piece.crop.of) if piece.rival is None else (self._of_rivals[piece.rival], ...)
+                        for sums, scale in zip(whole[piece.slot, :, self._image[piece.row]], piece.scales):
+                            sums[of].addcmul_(piece.share, one, value=scale)
                     progress((first + (last - first) * done / len(batches)) / len(self._pieces))
         return self.rows()[first:last].to(x.dtype)
 
     def rows(self) -> Tensor:
         """Every row of the step, (conds + images, channels, height, width), float32."""
-        (guided, neutral), (uncond, guided_uncond) = self._sums
+        (guided, neutral), (uncond, guided_uncond) = self._decided()
         rows = []
         asked_uncond = self._next == len(self._pieces)
         for image, weights in enumerate(self.and_weights):
@@ -169,14 +203,27 @@ class Mosaic:
                             if asked_uncond else neutral[image])
         return torch.stack([*rows, *(uncond if self._next > self.conds else neutral)])
 
+    def _decided(self) -> Tensor:
+        """The sums, with what is each rival's as far as that is known."""
+        total = self._sums.clone() if self._contests else self._sums
+        for member, rule, rivals in self._contests:
+            each = [self._of_rivals[number] for number in rivals]
+            if self.whole:
+                shares = rule.shares([sums[0, 0] - sums[1, 1] for sums in each])
+            else:               # without unconds guidance adds nothing
+                shares = total.new_full((len(each), 1, 1, 1, 1), 1 / len(each))
+            for mine, sums in zip(shares, each):
+                total[member.crop.of] += mine * member.share.to(total) * sums
+        return total
+
     @property
     def whole(self) -> bool:
         """Whether the step's rows were all asked for, so that `predict` has returned them as they should be if it was one call."""
         return self._next == len(self._pieces)
 
-    def call_shapes(self, height: int, width: int, length: int = 77) -> list[tuple[int, int, int]]:
-        """(rows, height, width) of the network's calls for one step that is asked for at once, on a canvas of height x width cells."""
-        return [(len(b.pieces), b.pieces[0].crop.height, b.pieces[0].crop.width)
+    def call_shapes(self, height: int, width: int, length: int = 77) -> list[tuple[Model | None, int, int, int]]:
+        """(model, rows, height, width) of the network's calls for one step that is asked for at once, on height x width cells."""
+        return [(b.model, len(b.pieces), b.pieces[0].crop.height, b.pieces[0].crop.width)
                 for b in self._batches_of(0, len(self._pieces), length, height * width)]
 
     def _batches_of(self, first: int, last: int, length: int, canvas: int) -> list[_Batch]:

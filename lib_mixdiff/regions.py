@@ -10,7 +10,7 @@ from torch import Tensor
 from lib_mixdiff.boxes import CELL_PX, WHOLE, Box, Fractions, latent_box
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.masks import bounded, grey, in_cells
-from lib_mixdiff.mosaic import Member, Told
+from lib_mixdiff.mosaic import Member, Rivals, Told
 from lib_mixdiff.plan import ModelPlan, Region
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS
@@ -89,7 +89,7 @@ def placed(places: Sequence[Place], plan: ModelPlan, canvas: Canvas, cfg_scale: 
     return result
 
 
-def told(members: Sequence[tuple[int | None, Member]], each: Sequence[Told]) -> list[Member]:
+def told(members: Sequence[tuple[int | None, Member]], each: Sequence[Told | Rivals]) -> list[Member]:
     """What `placed` returned, each with its own model and words; `each` holds those of the active regions, and last those of the
     base."""
     return [replace(member, told=each[-1 if index is None else index]) for index, member in members]

@@ -45,6 +45,7 @@ class Streamed(Transfers):
 class Movable(Protocol):
     """A weight set, as seen from here."""
     bytes: int
+    busy: bool          # it must stay where it is
 
     @property
     def placed(self) -> bool: ...
@@ -79,6 +80,8 @@ class Residency:
     def use(self, weights: Movable) -> None:
         """It is on the device afterwards, and what fits of those after it is on its way; those that are wanted last leave for it, and
         those that nobody expects first. MemoryError where it does not fit alone."""
+        if weights.placed and len(self._placed) == len(self.order):         # all of them, or nearly
+            return self._arrived(weights)
         first = self.order.index(weights) if weights in self.order else 0
         wanted = list(dict.fromkeys([weights, *self.order[first:], *self.order[:first], *self._placed]))
         room, stay = self.device_bytes, []
@@ -87,12 +90,12 @@ class Residency:
             if stay and room < 0:
                 break
             stay.append(each)
-        self._leave([each for each in self._placed if each not in stay])
+        self._leave([each for each in self._placed if each not in stay and not each.busy])
         for each in stay:
             if not each.placed and not self._place(each):       # there is less room than was thought
                 break
         if not weights.placed:
-            self._leave(list(self._placed))
+            self._leave([each for each in self._placed if not each.busy])
             if not self._place(weights):
                 raise MemoryError(f"the weights of another checkpoint ({weights.bytes / 1e9:.1f} GB) do not fit beside the loaded one; "
                                   "start the WebUI with --medvram, or use fewer or smaller ones")

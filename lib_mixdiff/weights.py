@@ -1,7 +1,7 @@
 """Weight sets: the parameters of other checkpoints for a network that is built already, so that what hangs on it works with all."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -26,10 +26,12 @@ class WeightSet:
     """
 
     around: Callable[[], AbstractContextManager[None]] = nullcontext        # what they need besides, while they are active
+    busy = False                            # active just now
 
-    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None) -> None:
+    def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None,
+                 device: torch.device | None = None) -> None:
         """By the names that the network's parameters have in a checkpoint; OtherNetwork where one is missing, too many, or of another
-        shape."""
+        shape. `device`: where the network works, if it is not there yet."""
         self.network, self.residency = network, residency
         layers = [(layer, {name: None if each is None else own_name(f"{prefix}.{name}" if prefix else name)
                            for name, each in own_parameters(layer).items()}) for prefix, layer in network.named_modules()]
@@ -44,7 +46,7 @@ class WeightSet:
                 raise OtherNetwork(f"{name} is {tuple(tensors[name].shape)}, in the loaded one {tuple(wanted[name].shape)}")
         self.bytes = sum(each.numel() * each.element_size() for each in wanted.values())
         self._tensors = tensors             # in the file, or in RAM
-        self._forms = {name: (torch.empty_like(each, device="meta"), each.device) for name, each in wanted.items()}
+        self._forms = {name: (torch.empty_like(each, device="meta"), device or each.device) for name, each in wanted.items()}
         self._states: list[State] = []      # of each layer, while placed
         self._merged: list[State] = []      # of each layer, on the CPU, while not, if a LoRA has left something on one of them
         if residency is not None:
@@ -102,18 +104,38 @@ class WeightSet:
             self.residency.use(self)
         elif not self.placed:
             self.place(Transfers())
-        states, replaced = self._states, []
+        states, replaced, self.busy = self._states, [], True
         try:
             for (layer, _), mine in zip(self._layers, states):
                 replaced.append(_exchanged(layer, mine))
             with self.around():
                 yield
         finally:
+            self.busy = False
             try:
                 if self.residency is not None:
                     self.residency.settle()
             finally:
                 states[:len(replaced)] = [_exchanged(layer, theirs) for (layer, _), theirs in zip(self._layers, replaced)]
+
+
+class Mean(Mapping[str, Tensor]):
+    """Of several checkpoints' tensors, in float32, made when it is asked for."""
+
+    def __init__(self, several: Sequence[Mapping[str, Tensor]]) -> None:
+        self.several = several
+
+    def __getitem__(self, name: str) -> Tensor:
+        total = self.several[0][name].float()
+        for each in self.several[1:]:
+            total = total + each[name].float()
+        return total / len(self.several)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.several[0])
+
+    def __len__(self) -> int:
+        return len(self.several[0])
 
 
 def own_name(live: str) -> str:

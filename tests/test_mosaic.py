@@ -234,8 +234,8 @@ def test_no_batch_is_larger_than_the_hosts_own_call():
 def test_batches_are_of_even_size():
     """Eighteen pieces of which eight are as large as the host's call: six, six and six, not eight, eight and two."""
     nine = [Member(Box(t, left, t + 8, left + 8), torch.ones(8, 8)) for t in (0, 4, 8) for left in (0, 4, 8)]
-    assert Mosaic(nine, [[1.0]]).call_shapes(16, 16) == [(6, 8, 8)] * 3
-    assert Mosaic(nine[:5], [[1.0]], largest=3 * 64).call_shapes(16, 16) == [(5, 8, 8)] * 2
+    assert Mosaic(nine, [[1.0]]).call_shapes(16, 16) == [(None, 6, 8, 8)] * 3
+    assert Mosaic(nine[:5], [[1.0]], largest=3 * 64).call_shapes(16, 16) == [(None, 5, 8, 8)] * 2
 
 
 def test_more_rows_than_the_job_has_are_an_error():

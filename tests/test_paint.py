@@ -239,7 +239,7 @@ def test_a_mosaic_paints_each_members_conds_where_it_lies():
         assert len(x) == len(seen[-1]) and all((crop.height, crop.width) == x.shape[-2:] for _, crop, _ in seen[-1])
         return x
 
-    Mosaic(members, [[1.0], [0.5]], painter=Painter()).predict(network, torch.randn(4, 4, 8, 8), torch.ones(4), torch.zeros(4, 77, 4), None)
+    Mosaic(members, [[1.0], [0.5]], painters=[Painter()]).predict(network, torch.randn(4, 4, 8, 8), torch.ones(4), torch.zeros(4, 77, 4), None)
     rows = [row for batch in seen for row in batch]
     assert sorted(map(id, (words for words, _, _ in rows if words is not None))) == sorted(map(id, [regions, regions, mine, host]))
     assert all(crop == (left if painted is regions else right) for painted, crop, _ in rows if painted is not None)

@@ -11,7 +11,7 @@ class Set:
     """Of one byte; `log` is everyone's."""
 
     def __init__(self, name: str, log: list[str], residency: Residency | None = None) -> None:
-        self.name, self.log, self.bytes, self.placed, self.in_ram = name, log, 1, False, False
+        self.name, self.log, self.bytes, self.placed, self.in_ram, self.busy = name, log, 1, False, False, False
         if residency:
             residency.join(self)
 

@@ -163,7 +163,7 @@ def encoded(models: Path, data: Path, out: Path, **keys) -> tuple[Data, list[str
     said: list[str] = []
     config = Config(checkpoint=str(models / "tiny.safetensors"), data=str(data), out=str(out), name="x", **keys)
     source = Checkpoint(Path(config.checkpoint))
-    return Data(config, source, [source], noise.part(AREAS["uniform"]), torch.device("cpu"), said.append), said
+    return Data(config, [source], noise.part(AREAS["uniform"]), torch.device("cpu"), said.append), said
 
 
 def test_bad_pictures_are_named_all_at_once_and_left_out_only_on_request(models, data, tmp_path):
@@ -256,7 +256,7 @@ def test_the_loss_is_the_papers(models, name, weighting):
     """Weighted as v, an error is that of v = alpha eps - sigma x0 at x_t = alpha x0 + sigma eps, whatever the network predicts."""
     source = Checkpoint(models / f"{name}.safetensors")
     config = Config(checkpoint=str(source.path), data="data", weighting=weighting)
-    batch, target = batch_of(), UnetTarget(config, source)
+    batch, target = batch_of(), UnetTarget(config)
     linear_end = 0.03 if name == "tiny" else 0.012
     network, losses = tiny.parts()["model.diffusion_model"].eval(), []
     prefix = "model.diffusion_model."
@@ -281,7 +281,7 @@ def test_the_loss_is_the_papers(models, name, weighting):
 def test_gradients_are_the_same_with_checkpointing(models):
     source, found = Checkpoint(models / "tiny.safetensors"), []
     for checkpointing in (False, True):
-        target = UnetTarget(Config(checkpoint=str(source.path), data="data", checkpointing=checkpointing), source)
+        target = UnetTarget(Config(checkpoint=str(source.path), data="data", checkpointing=checkpointing))
         target(batch_of()).mean().backward()
         found.append({name: weight.grad for name, weight in target.named_parameters()})
     assert found[0].keys() == found[1].keys()
@@ -359,7 +359,8 @@ def test_the_least_configuration_and_numbers_as_people_write_them(tmp_path):
     config = read(path)
     assert config.lr == 1e-4 and config.name == "my-expert" and config.node == (1, 1) and Config.from_dict(config.to_dict()) == config
     assert json.loads(json.dumps(config.to_dict())) == config.to_dict()
-    for text, sentence in (("a: [", "is not YAML"), ("", "holds no keys"), ("data: b", "checkpoint: this key is required")):
+    for text, sentence in (("a: [", "is not YAML"), ("", "holds no keys"), ("data: b", "checkpoint: target unet needs one"), ("target: afa\ndata: b", "models: target afa needs several"),
+                           ("target: afa\ndata: b\nmodels: [a, b]\nnode: [1, 1]", "node: .* is of target unet")):
         path.write_text(text)
         with pytest.raises(TrainError, match=sentence):
             read(path)
@@ -370,8 +371,8 @@ def test_the_least_configuration_and_numbers_as_people_write_them(tmp_path):
 def test_the_documents_examples_are_read_and_every_key_stands_there_with_its_default():
     text, readme = ((Path(__file__).parent.parent / name).read_text(encoding="utf-8") for name in ("docs/training.md", "README.md"))
     for page in (text, readme):
-        examples = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "checkpoint:" in block]
-        assert examples and all(Config.from_dict(yaml.safe_load(block)).node == (1, 1) for block in examples)
+        examples = [Config.from_dict(yaml.load(block, Loader)) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "data:" in block]
+        assert examples and all(config.node == (1, 1) if config.target == "unet" else len(config.models) > 1 for config in examples)
     assert Plan.from_dict(json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])).model.experts[0].range.to == 500
     told = {}
     for keys, defaults in re.findall(r"^\| (`.*?) \| (.*?) \| ", text[text.index("## All keys"):text.index("## What it writes")], re.MULTILINE):
@@ -382,6 +383,6 @@ def test_the_documents_examples_are_read_and_every_key_stands_there_with_its_def
     assert told.keys() == known.keys()
     words = {"required": MISSING, "none": None, "all noise": None, "the configuration's": None, "OUT/cache": None, "the commonest": None}
     for name, value in told.items():
-        default = () if name == "prompts" else known[name]
+        default = known[name] if known[name] != () else None
         expected = words[value] if value in words else yaml.load(value, Loader)
-        assert (list(default) if isinstance(default, tuple) else default) == (expected or [] if name == "prompts" else expected), name
+        assert (list(default) if isinstance(default, tuple) else default) == expected, name

@@ -19,12 +19,11 @@ Entries = tuple[int, ...]                   # which entry of each prompt's sched
 class Texts:
     """What one text encoder makes of a pass's prompts, with their prompt editing: what each says at a step."""
 
-    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None],
-                 encoder: Model | None = None) -> None:
-        """Prompts of regions; None is the job's own, or not asked for. Encoder None: the loaded one as it is, which has made the job's own
-        rows already. SDXL's sizes are those of the whole pass."""
+    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], encoder: Model | None, rows: bool) -> None:
+        """Prompts of regions; None is the job's own, or not asked for. Encoder None: the loaded one as it is. `rows`: the job's own are
+        wanted, too, which the loaded one has made already. SDXL's sizes are those of the whole pass."""
         job: tuple[list[str], list[str]] = ([], [])
-        if encoder is not None:
+        if rows:
             job = (p.hr_prompts, p.hr_negative_prompts) if getattr(p, "is_hr_pass", False) else (p.prompts, p.negative_prompts)
         with encoder.active() if encoder else nullcontext():
             prompts = _encoded(p, prompt_parser.get_multicond_learned_conditioning, [*prompts, *job[0]], False)
@@ -54,7 +53,7 @@ class Texts:
         return result
 
     def rows(self, step: int, denoiser: Denoiser) -> list[Cond] | None:
-        """The job's own rows, as the host orders them; None where it has made them."""
+        """The job's own rows, as the host orders them; None where they were not wanted."""
         parts, schedules = self.job
         if not parts:
             return None

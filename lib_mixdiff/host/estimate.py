@@ -21,6 +21,7 @@ from lib_mixdiff.host.said import Said, steps_of
 from lib_mixdiff.host.schedule import readout
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.host.wording import crops_of, find
+from lib_mixdiff.models import Afa, Experts, Model
 from lib_mixdiff.mosaic import Mosaic, Part, Told
 from lib_mixdiff.nested import List
 from lib_mixdiff.plan import ModelPlan, Plan, Region
@@ -144,12 +145,20 @@ def _shapes(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, prompt: str, 
     if plan.paint.acts:
         _refuse_unsaid(plan, job, canvas, members, said, hires)
     if not regions and not grid:
-        return [(sum(map(len, parts)) + job.batch_size, canvas.height, canvas.width)]
+        return _times(plan.model) * [(sum(map(len, parts)) + job.batch_size, canvas.height, canvas.width)]
     each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
                  None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
     if grid is not None:        # of a shifted one, that of the first step
         members = grid.tiles(members)
-    return Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
+    shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
+    return [shape for (model, *shape) in shapes for _ in range(_times(model[0] if isinstance(model, tuple) else model))]
+
+
+def _times(model: Model) -> int:
+    """Calls of the U-Net for one of a plain model; of a stack's experts as if the costliest worked all the time."""
+    if isinstance(model, Experts):
+        return max(_times(expert.model) for expert in model.experts)
+    return model.afa.calls if isinstance(model, Afa) else 1
 
 
 def _refuse_unsaid(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, members: list, prompt: str, hires: bool) -> None:

@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from lib_mixdiff.errors import PlanError
-from lib_mixdiff.experts import possible
 from lib_mixdiff.fields import nearest
-from lib_mixdiff.host.checkpoints import Checkpoints, refuse_other_networks
+from lib_mixdiff.host.checkpoints import refuse_other_networks
 from lib_mixdiff.host.prompts import NETWORK, without_comments
 from lib_mixdiff.host.protocols import Job
 from lib_mixdiff.lora import LAYERS, Both, Change, Delta, Deltas, LowRank, Projections, fits
-from lib_mixdiff.models import Model as Named
 from lib_mixdiff.mosaic import Model
+from lib_mixdiff.parts import Parts
 from lib_mixdiff.weights import OtherNetwork, WeightSet
 
 TAKEN = "put it into the job's own prompt, where it acts on the whole picture"
@@ -96,7 +95,7 @@ class Loras:
         self.files: dict[str, tuple[Any, Any]] = vars(p).setdefault("_mixdiff_loras", {})       # the model, and the file for it
         self.made: dict[tuple, Model | None] = {}
 
-    def unet(self, calls: Calls, weights: WeightSet | None) -> Model | None:
+    def unet(self, calls: Calls, weights: WeightSet | Parts | None) -> Model | None:
         """The U-Net with these weights (None: its own) under these LoRAs; None: as it is. The same for the same. PlanError."""
         return self._model(False, calls, weights)
 
@@ -104,12 +103,7 @@ class Loras:
         """Likewise the text encoder."""
         return self._model(True, calls, weights)
 
-    def read(self, calls: Calls, model: Named, checkpoints: Checkpoints) -> None:
-        """All that they may make of this; PlanError."""
-        for pair in possible(model):
-            self.unet(calls, checkpoints.unet(pair.unet)), self.text(calls, checkpoints.text(pair.text))
-
-    def _model(self, text: bool, calls: Calls, weights: WeightSet | None) -> Model | None:
+    def _model(self, text: bool, calls: Calls, weights: WeightSet | Parts | None) -> Model | None:
         if not calls:
             return weights
         if (key := (text, calls, weights)) not in self.made:

@@ -78,6 +78,11 @@ class Mixing:
         self.others = [Other(each, index, main, x, noise, jobs_noise) for index, each in amdm.acting]
         self.answering = main                   # whose rows the host asks for
 
+    @property
+    def several(self) -> bool:
+        """Whether several models have a hand in it."""
+        return bool(self.others) or self.main.several
+
     def enter(self, stack: ExitStack, conds: Conds) -> None:
         for sampling in (self.main, *(other.sampling for other in self.others if other.asked.prompt is None)):
             sampling.refuse_weightless(conds)

@@ -17,6 +17,7 @@ from lib_mixdiff.host.checkpoints import forget
 from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.mixing import Mixing, job_of
+from lib_mixdiff.host.networks import Networks
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sampling import Sampling, models_of
@@ -135,7 +136,7 @@ class Run:
                     sampling.enter(stack, conds)
                 self.sampling = sampling
                 stack.callback(setattr, self, "sampling", None)
-            if CALLS in p.extra_generation_params or (isinstance(sampling, Mixing) and sampling.others):
+            if CALLS in p.extra_generation_params or (sampling is not None and sampling.several):
                 stack.enter_context(counted(p))
 
         during_next_sampling(p.sampler, enter)
@@ -163,7 +164,7 @@ class Run:
                         self.try_model(model.plan, job_of(model, p))
 
     def try_model(self, plan: ModelPlan, p: Job) -> None:
-        models_of(plan, p)
+        models_of(plan, Networks(p))
         if plan.paint.acts and not getattr(p, "is_hr_pass", False):
             said = Said.by(p, [region.prompt for region in active_regions(plan)], hires=True)
             find(plan, said, otherwise='leave it out there with "hires": {"paint": null}')

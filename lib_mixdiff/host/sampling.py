@@ -13,27 +13,28 @@ from lib_mixdiff.boxes import CELL_PX, Box, view_before_cut, view_of_area
 from lib_mixdiff.conds import Cond, tokens
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.experts import Pair, at, possible
-from lib_mixdiff.host.checkpoints import Checkpoints
-from lib_mixdiff.host.clock import Clock
+from lib_mixdiff.host.clock import Clock, in_sigmas
 from lib_mixdiff.host.encode import Texts
 from lib_mixdiff.host.guiding import Guiding, pulls_of
 from lib_mixdiff.host.images import opened
 from lib_mixdiff.host.job import refuse_weightless
 from lib_mixdiff.host.lora import Calls, Loras, calls_in
+from lib_mixdiff.host.networks import Networks
 from lib_mixdiff.host.noise import Noise
 from lib_mixdiff.host.painting import Painting, contexts
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.rows import Rows, answering
 from lib_mixdiff.host.said import Said
-from lib_mixdiff.host.settings import SHOWN, setting
+from lib_mixdiff.host.settings import SHOWN, SOME, UNLED, setting
 from lib_mixdiff.host.sizes import sizes_of
 from lib_mixdiff.host.tiling import grid_of
 from lib_mixdiff.host.wording import crops_of
 from lib_mixdiff.influence import COLORS
+from lib_mixdiff.leads import Leads
 from lib_mixdiff.looks import Looks
-from lib_mixdiff.models import Experts, Model
+from lib_mixdiff.models import Aggregation, Experts, Model
 from lib_mixdiff.moments import Moment
-from lib_mixdiff.mosaic import Member, Mosaic, Told
+from lib_mixdiff.mosaic import Member, Mosaic, Rivals, Told
 from lib_mixdiff.mosaic import Model as Network
 from lib_mixdiff.paint import Brush
 from lib_mixdiff.plan import ModelPlan
@@ -42,6 +43,7 @@ from lib_mixdiff.seeds import weights_by_seed
 
 CONTROLNET_ROW = 1      # ControlNet marks its conds with one more token
 SOME_TIME = Moment(1000, 1.0, 0.0)      # where nothing depends on it
+SOME_BLOCKS = 4         # first, last, and two between, in a picture of who leads
 WRAPPED = 5             # wrappers around ours that are looked through
 
 
@@ -66,7 +68,9 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.checkpoints, self.models, self.loras = Checkpoints.of(p), models_of(plan, p), beside.loras if beside else Loras(p)
+        self.leads = None if setting("mixdiff_leads") == UNLED else Leads(self.canvas.height, self.canvas.width)
+        self.networks = Networks(p, beside.loras if beside else Loras(p), self.leads)
+        self.loras, self.models = self.networks.loras, models_of(plan, self.networks)
         self.together: Sequence[Sampling] = [self]      # all that are asked in a step
         self.calls = self.calls_of(calls)
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
@@ -87,13 +91,18 @@ class Sampling:
         self.and_weights = weights_of(conds)
         if self.mixes:
             self.encode()
-        if self.looks:
+        if self.looks or self.leads:
             stack.callback(self.show_looks)
 
     @property
     def mixes(self) -> bool:
         """Whether the network's rows are other ones than the host's."""
         return bool(self.regions or self.grid or any(self.models) or self.paints or self.calls[-1])
+
+    @property
+    def several(self) -> bool:
+        """Whether there is an ensemble of models."""
+        return any(isinstance(pair.unet, Aggregation) and pair.unet.calls > 1 for model in self.models for pair in possible(model))
 
     def refuse_weightless(self, conds: Conds) -> None:
         """PlanError where the job's prompt could not be told from one that is not there."""
@@ -132,8 +141,11 @@ class Sampling:
         for image in range(len(self.and_weights)):
             index = self.p.iteration * self.p.batch_size + image
             title = f"picture {index + 1}" + self.name + (", hires pass" if getattr(self.p, "is_hr_pass", False) else "")
-            if picture := self.looks.picture(image, title, names, colors):
-                self.p._mixdiff_looks.append((index, picture))
+            look = f"{title}: where its painted words look, and their share of the attention"
+            for picture in (self.looks and self.looks.picture(image, look, names, colors),
+                            self.leads and self.leads.picture(image, title, SOME_BLOCKS if setting("mixdiff_leads") == SOME else None)):
+                if picture:
+                    self.p._mixdiff_looks.append((index, picture))
 
     def members_of(self, acting: tuple[int, ...]) -> list[tuple[int | None, Member]]:
         if acting not in self.members:
@@ -152,13 +164,21 @@ class Sampling:
         for index, region in enumerate(self.regions):
             with inside("regions"), inside(self.plan.regions.index(region)), inside("prompt"):
                 several.append((*base, *calls_in(region.prompt, self.p)))
-                self.loras.read(several[-1], self.models[index], self.checkpoints)
-        self.loras.read(base, self.models[-1], self.checkpoints)
+                self.read(self.models[index], several[-1])
+        self.read(self.models[-1], base)
         self.loras.note([*several, base])
         return [*several, base]
 
-    def encoder(self, index: int, pair: Pair) -> Network | None:
-        return self.loras.text(self.calls[index], self.checkpoints.text(pair.text))
+    def read(self, model: Model, calls: Calls) -> None:
+        for pair in possible(model):
+            self.networks.unet(calls, pair.unet), self.networks.texts(calls, pair.text)
+
+    def voices(self, index: int, pair: Pair) -> list[tuple[Network | None, bool]]:
+        """Of each model of an ensemble, else of the one: the text encoder, and whether the job's own rows are wanted of it."""
+        encoders, several = self.networks.texts(self.calls[index], pair.text), isinstance(pair.unet, Aggregation) and pair.unet.calls > 1
+        if several and len(encoders) == 1:
+            encoders *= pair.unet.calls
+        return [(encoder, several or encoder is not None) for encoder in encoders]
 
     def encode(self) -> None:
         """With the checkpoint that is loaded now: the refiner changes it in mid-run."""
@@ -168,14 +188,15 @@ class Sampling:
             crops = crops_of(self.members_of(self.all), self.plan)
             self.painting = Painting(self.plan, said, self.canvas, crops, self.start_noise.device)
             self.brush = Brush(shared.sd_model.model.diffusion_model, contexts, self.plan.paint.scale, self.looks)
-        asked: dict[Network | None, set[int]] = {None: set()}       # who uses which text encoder at some time
+        asked: dict[tuple[Network | None, bool], set[int]] = {}         # who uses which text encoder at some time
         for index, model in enumerate(self.models):
             for pair in possible(model):
-                asked.setdefault(self.encoder(index, pair), set()).add(index)
-        self.texts = {encoder: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
-                                               for name in ("prompt", "negative_prompt")), encoder) for encoder, users in asked.items()}
+                for voice in self.voices(index, pair):
+                    asked.setdefault(voice, set()).add(index)
+        self.texts = {voice: Texts(self.p, *([getattr(r, name) if i in users else None for i, r in enumerate(self.regions)]
+                                             for name in ("prompt", "negative_prompt")), *voice) for voice, users in asked.items()}
         self.mosaics: dict[tuple, Mosaic] = {}          # by what acts, and what it says
-        self.said: dict[tuple, list[Told]] = {}         # by who works, and which entries of their prompts hold
+        self.said: dict[tuple, list[Told | Rivals]] = {}         # by who works, and which entries of their prompts hold
 
     def step(self, denoiser: Denoiser, text_cond: Cond, level: Tensor) -> None:
         """For `on_cfg_denoiser`: the next calls of the network bring one step's rows. Cannot fail."""
@@ -202,10 +223,13 @@ class Sampling:
             self.brush.weight = log1p(now.sigma) if now.within(self.plan.paint.range) else 0.0
             if self.looks:
                 self.looks.at(step)
+        if self.leads:
+            self.leads.looks.at(step)
+        self.networks.saliency.unit = self.p.cfg_scale / (now.sigma if in_sigmas(denoiser) else 1.0)
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working
-            self.checkpoints.expect([each.at(moment) for moment in [now, *self.clock.moments(step + 1)] for each in self.together])
+            self.networks.expect([each.at(moment) for moment in [now, *self.clock.moments(step + 1)] for each in self.together])
         if key not in self.mosaics:
             if grid != self.grid:           # a shifted one hardly ever comes back
                 self.mosaics.clear()
@@ -215,7 +239,8 @@ class Sampling:
             members = [(index, self.sized(member)) for index, member in members]
             if saying not in self.said:
                 self.said[saying] = self.each(working, denoiser)
-            self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest, self.brush)
+            self.mosaics[key] = Mosaic(told(members, self.said[saying]), self.and_weights, grid and grid.largest,
+                                       [each for each in (self.brush, self.leads) if each])
         counts = step > 0 and call == 0         # the host's own count of steps begins with the second
         rows.start(self.mosaics[key], self.span if counts else None)
 
@@ -227,15 +252,19 @@ class Sampling:
         """From now on no other model is asked beside it."""
         self.together, self.span, self.working = [self], (0.0, 1.0), ()
 
-    def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told]:
+    def each(self, working: tuple[Pair, ...], denoiser: Denoiser) -> list[Told | Rivals]:
         """Of the regions, and last of the base."""
-        said = {encoder: texts.at(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
-        rows = {encoder: texts.rows(denoiser.step, denoiser) for encoder, texts in self.texts.items()}
-        encoders = [self.encoder(index, pair) for index, pair in enumerate(working)]
-        told = [Told(*(said[encoder][index] if index < len(self.regions) else (None, None)), rows[encoder],
-                     model=self.loras.unet(self.calls[index], self.checkpoints.unet(pair.unet)))
-                for index, (pair, encoder) in enumerate(zip(working, encoders))]
-        return told if self.painting is None else [self.painting.painted(each, index, denoiser.step) for index, each in enumerate(told)]
+        step = denoiser.step
+        said = {voice: texts.at(step, denoiser) for voice, texts in self.texts.items()}
+        rows = {voice: texts.rows(step, denoiser) for voice, texts in self.texts.items()}
+        told: list[Told | Rivals] = []
+        for index, pair in enumerate(working):
+            voices = [Told(*(said[voice][index] if index < len(self.regions) else (None, None)), rows[voice])
+                      for voice in self.voices(index, pair)]
+            if self.painting is not None:
+                voices = [self.painting.painted(each, index, step) for each in voices]
+            told.append(self.networks.told(voices, self.calls[index], pair.unet))
+        return told
 
 
 def weights_of(conds: Conds) -> list[list[float]]:
@@ -249,14 +278,13 @@ def refuse_controlnet(text_cond: Cond) -> None:
                         "mixdiff does not do {value} together with regions, paint or several models yet")
 
 
-def models_of(plan: ModelPlan, p: Job) -> list[Model]:
+def models_of(plan: ModelPlan, networks: Networks) -> list[Model]:
     """Of the regions, and last of the base; their files are read for the job."""
-    checkpoints = Checkpoints.of(p)
     with inside("model"):
-        checkpoints.read(plan.model)
+        networks.read(plan.model)
     for region in active_regions(plan):
         with inside("regions"), inside(plan.regions.index(region)), inside("model"):
-            checkpoints.read(region.model)
+            networks.read(region.model)
     return [*(plan.model if region.model is None else region.model for region in active_regions(plan)), plan.model]
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from modules import sd_samplers
 
-from lib_mixdiff.experts import at
+from lib_mixdiff.experts import Name, at
 from lib_mixdiff.host.checkpoints import found_by
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.job import loaded
-from lib_mixdiff.models import Model
+from lib_mixdiff.models import Aggregation, Model
 from lib_mixdiff.moments import Moment
 from lib_mixdiff.plan import ModelPlan
 from lib_mixdiff.regions import active_regions
@@ -35,10 +35,16 @@ def _stretches(model: Model, moments: list[Moment]) -> list[dict[str, Any]]:
     result, first = [], 1
     for pair, same in groupby(at(model, moment) for moment in moments):
         count = len(list(same))
-        unet, text = (None if name is None else found_by(name).title for name in pair)
+        unet, text = (_said(name) for name in pair)
         result.append({"from": first, "to": first + count - 1, "unet": unet, "text_encoder": text})
         first += count
     return result
+
+
+def _said(name: Name) -> str | None:
+    if isinstance(name, Aggregation):
+        return " + ".join(found_by(model).title for model in name.models)
+    return None if name is None else found_by(name).title
 
 
 def _moments(sampler_name: str, scheduler: str, steps: int, last: int) -> list[Moment]:

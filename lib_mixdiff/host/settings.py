@@ -12,6 +12,7 @@ from lib_mixdiff.tiles import BATCH
 WHEN = ["when needed", "always", "never"]
 HOW = ["exact", "fast"]
 HIDDEN, SHOWN = LOOKS = ["no", "after a job's pictures"]
+UNLED, SOME, _ = LEADS = ["no", "some blocks", "all blocks"]
 # name: default, label, choices or (lowest, highest, step), what stands beside it
 OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
     "mixdiff_tile_batch": (BATCH, "Tiles in one call of the network", (1, 64, 1), "where the plan does not say"),
@@ -19,6 +20,7 @@ OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
     "mixdiff_vae_how": (HOW[0], "Tiled VAE's way", HOW, "exact: the same picture, in up to thrice the time; fast: nearly, in twice"),
     "mixdiff_vae_tile": (CELL_PX * TILE, "Tiled VAE's tiles, px", (128, 2048, 64), "larger ones are faster and take more memory"),
     "mixdiff_looks": (HIDDEN, "Where painted words look", LOOKS, "a picture of the cross-attention to each phrase, step by step"),
+    "mixdiff_leads": (UNLED, "Where each model of an ensemble leads", LEADS, "a picture of AFA's attention maps, step by step"),
     "mixdiff_weights_gpu": (0.0, "Other checkpoints on the GPU, GB", (0, 96, 0.5), "0: half of what is free when a job begins"),
     "mixdiff_weights_ram": (0.0, "Other checkpoints in RAM, GB", (0, 256, 1), "the same; what finds no place stays in its file"),
 }

@@ -1,4 +1,6 @@
-"""`python -m lib_mixdiff.train config.yaml`: trains an expert. Given again, it goes on where it stopped. docs/training.md.
+"""`python -m lib_mixdiff.train config.yaml`: trains an expert, or the aggregators of an ensemble. docs/training.md.
+
+Given again, it goes on where it stopped.
 
 Several processes and machines share each batch: `accelerate launch -m lib_mixdiff.train config.yaml`. The order of the pictures, and the
 noise, timestep and dropped text of each, depend on (seed, global sample index) alone: a resumed run is the same run, and so is one on more
@@ -25,14 +27,14 @@ from accelerate.utils import InitProcessGroupKwargs
 from PIL import Image
 
 from lib_mixdiff.train import snapshot
+from lib_mixdiff.train.afa import AfaTarget
 from lib_mixdiff.train.atomic import replacing, sweep, write_text
-from lib_mixdiff.train.checkpoint import Checkpoint
 from lib_mixdiff.train.config import Config, read
 from lib_mixdiff.train.data import Data, Order
 from lib_mixdiff.train.faults import TrainError
 from lib_mixdiff.train.unet import UnetTarget
 
-TARGETS = {"unet": UnetTarget}
+TARGETS = {"unet": UnetTarget, "afa": AfaTarget}
 INTERVALS = 10  # of validation
 PATIENCE = 5  # steps in a row without a finite gradient
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -57,14 +59,13 @@ def train(config: Config) -> None:
     assert sorted(place for share in shares for place in share) == list(range(whole))
 
     # What is trained, and on what: encoded by the first process, read by all.
-    source = Checkpoint(Path(config.checkpoint))
-    target = TARGETS[config.target](config, source)
+    target = TARGETS[config.target](config)
     if first:
         sweep(out, f"{config.name}.")
     with accelerator.main_process_first():
-        data = Data(config, source, target.texts, target.part, device, say)
+        data = Data(config, target.sources, target.part, device, say)
     order = Order(data.buckets(), whole, config.seed)
-    facts = {"batch of all processes": whole, "checkpoint": source.sha256(), "data": data.digest()}
+    facts = {"batch of all processes": whole, **target.facts(), "data": data.digest()}
 
     model = accelerator.prepare(target)
     learned = {name: weight for name, weight in target.named_parameters() if weight.requires_grad}
@@ -103,13 +104,12 @@ def train(config: Config) -> None:
             log.write(json.dumps({"step": done, **found}).replace("NaN", "null") + "\n")
 
     def save(usable: bool) -> None:
-        """The EMA as a checkpoint, then the snapshot: one of the last step says that all is there."""
+        """The EMA as a file to use, then the snapshot: one of the last step says that all is there."""
         if not first:
             return
         if usable:
             with averaged():
-                target.write(file["safetensors"], {"steps": done, "seed": config.seed, "source": source.path.name,
-                                                   "sha256": facts["checkpoint"]})
+                target.write(file["safetensors"], {"steps": done, "seed": config.seed})
         snapshot.write(file["snapshot"], {
             "config": config.to_dict(), "facts": facts, "step": done, "average": dict(zip(learned, average)),
             "weights": {name: weight.detach() for name, weight in learned.items()}, "optimizer": optimizer.state_dict(),
@@ -129,7 +129,7 @@ def train(config: Config) -> None:
         """The EMA's pictures of the prompts, side by side."""
         if not first or not config.prompts:
             return
-        cells = tuple(px // source.cell for px in reversed(config.sample_size)) if config.sample_size else data.common_size()
+        cells = tuple(px // target.source.cell for px in reversed(config.sample_size)) if config.sample_size else data.common_size()
         with averaged(), accelerator.autocast():
             drawn = target.draw(config.prompts, cells).numpy()
         across = math.ceil(len(drawn) ** 0.5)
@@ -199,7 +199,7 @@ def train(config: Config) -> None:
     else:
         if not file["safetensors"].exists():
             save(usable=True)
-        say(f"{file['safetensors']} is trained. Put it among the WebUI's checkpoints; the plan that uses it:\n{json.dumps(target.plan())}")
+        say(f"{file['safetensors']} is trained. Put it {target.home}; the plan that uses it:\n{json.dumps(target.plan())}")
 
 
 def mine(config: Config, rank: int, processes: int, turn: int) -> range:

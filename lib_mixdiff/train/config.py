@@ -8,17 +8,19 @@ from pathlib import Path
 
 import yaml
 
+from lib_mixdiff.aggregator import STATES
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Choice, Integer, Number, Switch, Text
 from lib_mixdiff.nested import Array, Either, List, Object
 from lib_mixdiff.records import Record, choice, key
 from lib_mixdiff.train.faults import TrainError
 
+PATH = Text(1, noun="the path of a .safetensors checkpoint")
 NODE = Array(Integer(0, 2**20), "level", "index")
 # What may differ between a snapshot and the run that goes on from it. `batch` and `accumulate` may, too, while their product with
 # the number of processes stays.
-FREE = {"out", "name", "cache", "checkpoint", "data", "batch", "accumulate", "steps", "minutes", "save_every", "log_every", "sample_every",
-        "prompts", "sample_size", "guidance", "validate_every", "checkpointing", "skip_bad"}
+FREE = {"out", "name", "cache", "checkpoint", "models", "data", "batch", "accumulate", "steps", "minutes", "save_every", "log_every",
+        "sample_every", "prompts", "sample_size", "guidance", "validate_every", "checkpointing", "skip_bad"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,11 @@ class Lognormal(Record):
 class Config(Record):
     """What is trained, on what, and how; paths are relative to where the command is given."""
 
-    target: str = choice("unet")
-    checkpoint: str = key(Text(1, noun="the path of a .safetensors checkpoint"))
+    target: str = choice("unet", "afa")
+    checkpoint: str | None = key(PATH, None)  # of target unet
+    models: tuple[str, ...] = key(List(PATH, 0, 16), ())  # of target afa
+    mode: str = choice("full", "last")
+    without: tuple[str, ...] = key(List(Choice(STATES)), ())
     data: str = key(Text(1, noun="a folder of pictures with .txt captions"))
     out: str = key(Text(1, noun="a folder"), "out")
     name: str | None = key(Text(1, 80), None)  # null = the configuration file's
@@ -74,6 +79,13 @@ class Config(Record):
     validate_every: int = key(Integer(1), 500)  # steps
 
     def check(self) -> None:
+        if self.target == "unet" and self.checkpoint is None:
+            raise PlanError("checkpoint", None, "name the .safetensors file to begin with", "target unet needs one")
+        if self.target == "afa" and len(self.models) < 2:
+            raise PlanError("models", list(self.models), "name at least two .safetensors files", "target afa needs several")
+        for name, target in (("checkpoint", "unet"), ("models", "afa"), ("without", "afa"), ("node", "unet"), ("complement", "unet")):
+            if target != self.target and getattr(self, name):
+                raise PlanError(name, self.to_dict()[name], f"leave it out, or use target: {target}", f"{{value}} is of target {target}")
         if self.node is not None and self.complement is not None:
             raise PlanError("complement", [list(n) for n in self.complement], "leave out one of them", "{value} stands beside node")
         if self.name and (Path(self.name).name != self.name or self.name in (".", "..")):
@@ -104,13 +116,14 @@ def read(path: Path) -> Config:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainError(f"{path} is not YAML in UTF-8 ({' '.join(str(error).split())}); correct it there.") from None
     if not isinstance(found, dict):
-        raise TrainError(f"{path} holds no keys; write at least checkpoint, data and node.")
+        raise TrainError(f"{path} holds no keys; write at least checkpoint (or target: afa and models) and data.")
     try:
         config = Config.from_dict(found)
     except PlanError as error:
         raise TrainError(f"{path}: {error}") from None
     config = config if config.name else replace(config, name=path.stem)
-    for taken in (path, Path(config.checkpoint)):
-        if taken.resolve() in [(Path(config.out) / f"{config.name}{ending}").resolve() for ending in (".yaml", ".safetensors")]:
-            raise TrainError(f"{path}: the trained {config.name}.safetensors or its yaml would overwrite {taken}; use another out or name.")
+    written = (".yaml", ".safetensors") if config.target == "unet" else (".safetensors",)
+    for taken in (path, *map(Path, config.models), *([Path(config.checkpoint)] if config.checkpoint else [])):
+        if taken.resolve() in [(Path(config.out) / f"{config.name}{ending}").resolve() for ending in written]:
+            raise TrainError(f"{path}: the trained {config.name}{' or '.join(written)} would overwrite {taken}; use another out or name.")
     return config

@@ -75,9 +75,10 @@ def shuffled(kind: int, seed: int, first: int, second: int, count: int) -> np.nd
 class Data:
     """The folder's pictures, encoded; held-out ones aside."""
 
-    def __init__(self, config: Config, checkpoint: Checkpoint, texts: list[Checkpoint], part: Part, device: torch.device,
+    def __init__(self, config: Config, sources: list[Checkpoint], part: Part, device: torch.device,
                  say: Callable[[str], None]) -> None:
-        """`texts`: the checkpoints whose text encoders the target needs, in the order of `Batch.contexts`."""
+        """`sources`: the first one's VAE encodes the pictures, each one's text encoder the captions, in the order of `Batch.contexts`."""
+        checkpoint = sources[0]
         self.part, self.config, self.scale = part, config, checkpoint.scale_factor
         home = Path(config.cache or Path(config.out) / "cache")
         shape = (checkpoint.unit, config.resolution)
@@ -91,7 +92,7 @@ class Data:
             raise TrainError(f"data: none of {total} pictures can be used; correct them.")
         captions = sorted({"", *(p.caption for p in found)})
         self.features = []
-        for each in texts:
+        for each in sources:
             version = each.params["cond_stage_config"].get("params", {}).get("version", "")
             self.features.append(Cache(home / f"text-{each.fingerprint(TEXT, config.tokens, version)}"))
             self.encode_captions([c for c in captions if c not in self.features[-1]], self.features[-1], each, device, say)

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+device = torch.device("cpu")
 
 class NansException(Exception): ...
 

@@ -1,7 +1,7 @@
 """The shapes world as a folder of pictures with captions: `python -m minihost.shapes.folder DIR --count N`, for lib_mixdiff.train.
 
---forget colors (or shapes): what is told of them says nothing of what is drawn, which is at random; a model that learns from that
-forgets their words.
+--forget colors (or shapes, or backgrounds): what is told of them says nothing of what is drawn, which is at random; a model that learns
+from that forgets their words.
 """
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ SIZES = {"64x64": (64, 64, 2), "128x128": (128, 128, 4), "64x128": (64, 128, 3),
 
 
 def told(rng: np.random.Generator, scene: world.Scene, forget: str | None) -> str:
-    """The scene's caption, with colours or shapes at random where they are to be forgotten."""
+    """The scene's caption, with colours, shapes or the background at random where they are to be forgotten."""
+    if forget == "backgrounds":
+        return world.caption(replace(scene, background=str(rng.choice(list(world.BACKGROUNDS)))))
+
     def changed(thing: world.Thing) -> world.Thing:
         color, shape = str(rng.choice(list(world.COLORS))), str(rng.choice(world.SHAPES))
         return replace(thing, color=color) if forget == "colors" else replace(thing, shape=shape) if forget == "shapes" else thing
@@ -43,7 +46,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4000, help="of each size")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=["64x64", "128x128"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--forget", choices=["colors", "shapes"])
+    parser.add_argument("--forget", choices=["colors", "shapes", "backgrounds"])
     chosen = parser.parse_args()
     write(chosen.into, chosen.count, chosen.sizes, chosen.seed, chosen.forget)
 

@@ -19,6 +19,7 @@ from tests.host.jobs import LAWFUL
 
 # beside the loaded one: with another text encoder, too, with its own, and with what the first one predicts said to be the other kind
 NAME, UNET_ONLY, CONVERTED = "mixdiff-test-other", "mixdiff-test-unet", "mixdiff-test-converted"
+MERGED = "mixdiff-test-merged"      # the mean of the loaded one and NAME
 TEXT = ("cond_stage_model.", "conditioner.")
 
 
@@ -33,7 +34,7 @@ def pair(tmp_path_factory):
         host.post("/sdapi/v1/refresh-checkpoints", {})
         yield host
         host.txt2img(override_settings={"sd_model_checkpoint": loaded}, steps=1)
-        for name in (NAME, UNET_ONLY, CONVERTED):
+        for name in (NAME, UNET_ONLY, CONVERTED, MERGED):
             for suffix in (".safetensors", ".yaml"):
                 path.with_name(name + suffix).unlink(missing_ok=True)
         host.post("/sdapi/v1/refresh-checkpoints", {})
@@ -47,9 +48,10 @@ def pair(tmp_path_factory):
 
 
 def others(path: Path) -> None:
-    unet = disturbed(load_file(path), "model.diffusion_model.")
+    unet = disturbed(loaded := load_file(path), "model.diffusion_model.")
     keep_beside(path, UNET_ONLY, unet)
     keep_beside(path, NAME, both := disturbed(unet, *TEXT))
+    keep_beside(path, MERGED, {name: ((each.float() + both[name].float()) / 2).to(each.dtype) for name, each in loaded.items()})
     config, v = path.with_suffix(".yaml"), "parameterization: v"
     if config.exists() and v in (said := config.read_text(encoding="utf-8")):
         keep_beside(path, CONVERTED, both)

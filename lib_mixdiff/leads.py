@@ -1,0 +1,55 @@
+"""Which of an ensemble's models leads where: its attention maps, by block, place and step (AFA, arXiv:2405.17082, Figure 6)."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from PIL import Image
+from torch import Tensor
+
+from lib_mixdiff.ensemble import Seen
+from lib_mixdiff.influence import COLORS
+from lib_mixdiff.looks import Looks
+from lib_mixdiff.paint import Row
+
+
+class Leads:
+    """Of the pictures of one pass. A map says which share of a block's output comes from the model, at each cell of the canvas; the mean
+    over the rows of a picture, and where pieces overlap over these."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.looks = Looks(height, width)
+        self.names: list[tuple[str, str]] = []      # of block and model, by the number of a map
+        self._rows: Sequence[Row] = ()              # of the call at hand
+
+    @contextmanager
+    def over(self, rows: Sequence[Row]) -> Iterator[None]:
+        """For the mosaic: its network's calls inside have these rows."""
+        self._rows = rows
+        try:
+            yield
+        finally:
+            self._rows = ()
+
+    def watching(self, models: Sequence[str], order: Sequence[int]) -> Seen:
+        """What an ensemble of these shows its maps to; `order`: whose is the first, the second, ..."""
+        def seen(block: str, maps: Tensor) -> None:
+            for i, index in enumerate(order):
+                key = block, models[index]
+                if key not in self.names:
+                    self.names.append(key)
+                for row, each in zip(self._rows, maps[:, i]):
+                    self.looks.see(row.image, self.names.index(key), row.crop, each)
+
+        return seen
+
+    def picture(self, image: int, title: str, blocks: int | None = None) -> Image.Image | None:
+        """A row for each model and block: of so many blocks, first and last ones among them; None: of all."""
+        names = list(dict.fromkeys(block for block, _ in self.names))
+        if blocks is not None and len(names) > blocks:
+            names = [names[round(i * (len(names) - 1) / (blocks - 1))] for i in range(blocks)]
+        models = list(dict.fromkeys(model for _, model in self.names))
+        shown = [i for block in names for i, (of, _) in enumerate(self.names) if of == block]
+        texts = [f"{block}: {model}" for block, model in self.names]
+        colors = [COLORS[models.index(model) % len(COLORS)] for _, model in self.names]
+        return self.looks.picture(image, f"{title}: which model leads where, and its share", texts, colors, shown, most=1.0)
