@@ -1,27 +1,43 @@
 """AFA against each of its models and the ways to average them: `python -m bench.afa`, the paper's Tables 1 to 3 and Figure 4 at 64x64.
 
 The models are specialists: shapes-a has forgotten the words of colours, shapes-b those of shapes, shapes-c those of backgrounds; what they
-draw is as good as ever. Aggregators learn from 30,000 samples of 10,000 pictures whose captions are right. *Loss* is the error of v on 400
+draw is as good as ever. Aggregators learn from 30,000 samples of 10,000 pictures whose captions are right. *Loss* is the error of v on 200
 pictures that nobody learned from, the same noise for all rows. *Right* is a picture whose things and background are those of its prompt,
-and no others: 100 prompts of one and two objects, the same seeds in all rows, Euler, guidance 5.
+and no others: 25 prompts of one and two objects, four pictures each, the same seeds in all rows, Euler, guidance 5.
 
 `merge` is the mean of the weights, `noise` of the predictions, `blocks` of each block's features; `saliency` is MagicFusion; `last`
-aggregates the predictions alone. It goes on where it stopped; --train and --draw do a part of it.
+aggregates the predictions alone. It goes on where it stopped; --only, --rows and --steps do a part of it. About three hours on one core.
 """
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import shutil
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import torch
 import yaml
+from safetensors.torch import load_file
 
+from bench.detector import detect
+from bench.hosts import CFG_SCALE
+from bench.scores import has_only, one_background, wilson
 from lib_mixdiff.train.__main__ import main as train
+from lib_mixdiff.train.afa import AfaTarget
 from lib_mixdiff.train.atomic import write_text
+from lib_mixdiff.train.checkpoint import UNET, Checkpoint
+from lib_mixdiff.train.config import Config
+from lib_mixdiff.train.data import Data
+from lib_mixdiff.train.target import Target
+from lib_mixdiff.train.unet import UnetTarget
+from lib_mixdiff.weights import Mean
 from minihost import models
-from minihost.shapes import folder
+from minihost.client import Host, served
+from minihost.shapes import folder, world
 
 MODELS = ("shapes-a", "shapes-b", "shapes-c")
 SAMPLES, BATCH, INTERVALS = 30_000, 32, 10
@@ -31,36 +47,140 @@ TRAINED: dict[str, dict] = {
     "full": {}, "last": {"mode": "last"}, "without space": {"without": ["space"]}, "without time": {"without": ["time"]},
     "without text": {"without": ["text"]}, "full, seed 1": {"seed": 1}, "full, seed 2": {"seed": 2},
 }
+ROWS = (*MODELS, "merge", "noise", "blocks", "saliency", *TRAINED)
+SEED, PROMPTS, SEEDS = 150_000, 25, 4
 
 
 def files() -> list[str]:
     return [str(models.assembled() / f"{name}.safetensors") for name in MODELS]
 
 
-def trained(home: Path, row: str, minutes: float | None) -> Path:
-    """The row's aggregators, as far as they are."""
-    name = row.replace(", ", "-").replace(" ", "-")
+def stem(row: str) -> str:
+    return row.replace(", ", "-").replace(" ", "-")
+
+
+def finished(home: Path, row: str) -> bool:
+    log = home / "trained" / f"{stem(row)}.log.jsonl"
+    return log.exists() and any(line["step"] == RECIPE["steps"] for line in map(json.loads, log.read_text(encoding="utf-8").splitlines()))
+
+
+def trained(home: Path, row: str, minutes: float | None) -> None:
+    """The row's aggregators, as far as they come in these minutes."""
+    name = stem(row)
     config = {"target": "afa", "models": files(), "data": str(home / "pictures"), "out": str(home / "trained"),
               "cache": str(home / "cache"), "name": name, "minutes": minutes, **RECIPE, **TRAINED[row]}
     write_text(home / f"{name}.yaml", yaml.safe_dump(config))
     with contextlib.redirect_stdout(sys.stderr):
         train([str(home / f"{name}.yaml")])
-    return home / "trained" / f"{name}.safetensors"
+
+
+def targets(home: Path, row: str) -> Target:
+    """What says the row's predictions."""
+    if row in MODELS or row == "merge":
+        file = models.assembled() / f"{row}.safetensors" if row in MODELS else home / "merge.safetensors"
+        if not file.exists():
+            several = [Checkpoint(Path(path)).state(UNET) for path in files()]
+            Checkpoint(Path(files()[0])).write(file, dict(Mean(several)), "")
+        return UnetTarget(Config(checkpoint=str(file), data="-"))
+    target = AfaTarget(Config(target="afa", models=tuple(files()), data="-", mode="last" if row == "noise" or row == "last" else "full",
+                              without=tuple(TRAINED.get(row, {}).get("without", ()))))
+    if row in TRAINED:
+        state = load_file(home / "trained" / f"{stem(row)}.safetensors")
+        target.aggregators.load_state_dict({name: each.float() for name, each in state.items()})
+    return target
+
+
+@torch.no_grad()
+def losses(home: Path, row: str) -> list[float]:
+    """Of INTERVALS of the noise, rising, on the pictures that nobody learned from."""
+    target = targets(home, row).eval()
+    config = Config(target="afa", models=tuple(files()), data=str(home / "unseen"), cache=str(home / "cache"))
+    data = Data(config, target.sources, target.part, torch.device("cpu"), lambda text: None)
+    data.checks = data.pictures
+    return [float(torch.cat([target(batch) for batch in data.check(k, INTERVALS, BATCH)]).mean()) for k in range(INTERVALS)]
+
+
+def plan(home: Path, row: str) -> dict:
+    """As the host draws the row; copies its aggregators to where the embedded one looks for them."""
+    if row in MODELS:
+        return {"model": row}
+    asked = {"models": list(MODELS), "mode": TRAINED[row].get("mode", "full") if row in TRAINED else row}
+    if row in TRAINED:
+        asked["aggregator"] = f"bench-{stem(row)}"
+        there = models.aggregators(models.assembled())
+        shutil.copyfile(home / "trained" / f"{stem(row)}.safetensors", there / f"{asked['aggregator']}.safetensors")
+    return {"model": {"afa": asked}}
+
+
+def scene(index: int) -> world.Scene:
+    return world.scene_at_random(np.random.default_rng((SEED, index)), 64, 64, 1 + index % 2)
+
+
+def drawn(home: Path, on: Host, row: str, steps: int, known: dict[str, list]) -> None:
+    """Notes of each picture what is right: all, the things, the background."""
+    asked = plan(home, row)
+    for index in range(PROMPTS):
+        if (key := f"{row}, {steps} steps, prompt {index}") in known:
+            continue
+        wanted = scene(index)
+        answer = on.txt2img(asked, prompt=world.caption(wanted), width=64, height=64, steps=steps, seed=SEED + SEEDS * index,
+                            batch_size=SEEDS, cfg_scale=CFG_SCALE, sampler_name="Euler",
+                            override_settings={"sd_model_checkpoint": "shapes"})
+        if answer.status != 200:
+            raise RuntimeError(answer.error)
+        found = [detect(picture) for picture in answer.pictures[:SEEDS]]
+        things = [has_only(each, [thing.name for thing in wanted.things]) for each in found]
+        grounds = [one_background(each, wanted.background) for each in found]
+        known[key] = [[bool(a and b), bool(a), bool(b)] for a, b in zip(things, grounds)]
+        write_text(home / "pictures.json", json.dumps(known))
+
+
+def table(known: dict[str, list], loss: dict[str, list[float]]) -> None:
+    def right(row: str, steps: int) -> str:
+        marks = [mark for index in range(PROMPTS) for mark in known.get(f"{row}, {steps} steps, prompt {index}", [])]
+        if not marks:
+            return "-"
+        whole, things, ground = (100 * np.mean([mark[i] for mark in marks]) for i in range(3))
+        low, high = wilson(sum(mark[0] for mark in marks), len(marks))
+        return f"{whole:.0f} % ({100 * low:.0f} to {100 * high:.0f}); {things:.0f}, {ground:.0f}"
+
+    print(f"| | loss | low, middle, high noise | right at 20 steps; things, ground | at 10 steps | at 50 steps |\n|{6 * '---|'}")
+    for row in ROWS:
+        each = loss.get(row)
+        parts = "- | -" if each is None else \
+            f"{np.mean(each):.4f} | {', '.join(f'{np.mean(part):.4f}' for part in np.array_split(each, 3))}"
+        print(f"| {row} | {parts} | {right(row, 20)} | {right(row, 10)} | {right(row, 50)} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", action="store_true", help="only train")
-    parser.add_argument("--rows", nargs="*", default=list(TRAINED), choices=list(TRAINED))
+    parser.add_argument("--only", nargs="*", default=["train", "loss", "draw"], choices=["train", "loss", "draw"])
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--steps", nargs="*", type=int, default=[20, 10, 50])
     parser.add_argument("--minutes", type=float, help="of all trainings, at most")
     parser.add_argument("--work", type=Path, default=Path("out/bench/afa"))
     chosen = parser.parse_args()
     home, began = chosen.work, time.time()
-    for name, count, seed in (("pictures", 10_000, 7), ("unseen", 400, 8)):
+    for name, count, seed in (("pictures", 10_000, 7), ("unseen", 200, 8)):
         if not (home / name / f"64x64-{count - 1:06d}.txt").exists():
             folder.write(home / name, count, ["64x64"], seed)
-    for row in chosen.rows:
-        trained(home, row, chosen.minutes and max(0.01, chosen.minutes - (time.time() - began) / 60))
+    if "train" in chosen.only:
+        for row in (row for row in chosen.rows if row in TRAINED):
+            trained(home, row, chosen.minutes and max(0.01, chosen.minutes - (time.time() - began) / 60))
+    rows = [row for row in chosen.rows if row not in TRAINED or finished(home, row)]
+    loss, known = (json.loads(file.read_text(encoding="utf-8")) if (file := home / f"{name}.json").exists() else {}
+                   for name in ("losses", "pictures"))
+    for row in rows if "loss" in chosen.only else ():
+        if row not in loss and row != "saliency":
+            loss[row] = losses(home, row)
+            write_text(home / "losses.json", json.dumps(loss))
+    if "draw" in chosen.only:
+        with served("--ckpt", "shapes") as on:
+            for steps in chosen.steps:
+                for row in rows:
+                    if steps < 50 or row in (*MODELS, "full"):
+                        drawn(home, on, row, steps, known)
+    table(known, loss)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lib_mixdiff.boxes import Box
-from lib_mixdiff.mosaic import Member, Mosaic, Part, Told
+from lib_mixdiff.mosaic import Member, Mosaic, Part, Rivals, Told
 from lib_mixdiff.shares import shares
 from lib_mixdiff.windows import WINDOWS
 
@@ -278,3 +278,57 @@ def test_each_model_is_put_in_once_for_a_call_of_the_hosts():
     assert sorted(entered) == [2.0, 3.0] and not inside
     for box, share in ((boxes[0], 2.5), (boxes[1], 1.5), (boxes[2], 2.0)):
         assert torch.allclose(rows[(slice(None), *box.of)], torch.tensor(share))
+
+
+class LeftAndRight:
+    """The first rival has the left half of its crop, the others share the rest."""
+
+    def shares(self, differences):
+        self.seen = differences
+        shares = torch.zeros(len(differences), len(differences[0]), 1, *differences[0].shape[-2:])
+        half = shares.shape[-1] // 2
+        shares[0, ..., :half], shares[1:, ..., half:] = 1.0, 1 / (len(differences) - 1)
+        return shares
+
+
+class Scaled:
+    """A model of another network: all that it predicts is so many times as large."""
+
+    def __init__(self, network: RandomNetwork, times: float) -> None:
+        self.network, self.times = network, times
+
+    @contextmanager
+    def active(self):
+        kernel, of_text = self.network.kernel, self.network.of_text
+        self.network.kernel, self.network.of_text = self.times * kernel, self.times * of_text
+        yield
+        self.network.kernel, self.network.of_text = kernel, of_text
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("together", [True, False], ids=["at once", "cond first"])
+def test_rivals_share_a_member_as_their_rule_says(parts, together):
+    """Of a region beside another: its guided prediction is each rival's where that has its share."""
+    rng, network, scale = torch.Generator().manual_seed(parts), RandomNetwork(1), 5.0
+    and_weights, crop, rule = [[0.7, 0.4][:parts]] * 2, Box(0, 0, 8, 6), LeftAndRight()
+    x, sigma = torch.randn(2, CHANNELS, 8, 10, generator=rng), torch.tensor([0.5, 2.0])
+    host = stacked([text(rng, 7, False) for _ in range(2 * parts + 2)])
+    models = [Scaled(network, times) for times in (1.0, 0.5, 2.0)]
+    share = torch.rand(8, 6, generator=rng)
+    beside = Member(Box(0, 6, 8, 10), torch.ones(8, 4))
+
+    def guided(member) -> torch.Tensor:
+        mosaic = Mosaic([member, beside], and_weights)
+        each = torch.cat([x[i:i + 1].repeat(parts, 1, 1, 1) for i in range(2)] + [x])
+        sigmas = torch.cat([sigma.repeat_interleave(parts), sigma])
+        for some in ([slice(0, None)] if together else [slice(0, 2 * parts), slice(2 * parts, None)]):
+            mosaic.predict(network, each[some], sigmas[some], host[some], None)
+        rows = mosaic.rows()
+        uncond = rows[2 * parts:]
+        return torch.stack([u + scale * sum(b * (rows[parts * i + k] - u) for k, b in enumerate(and_weights[i])) for i, u in enumerate(uncond)])
+
+    alone = [guided(Member(crop, share, told=Told(model=model))) for model in models]
+    got = guided(Member(crop, share, told=Rivals(tuple(Told(model=model) for model in models), rule)))
+    expected = torch.cat([alone[0][..., :3], (alone[1][..., 3:] + alone[2][..., 3:]) / 2], -1)
+    assert torch.allclose(got, expected, atol=1e-5) and not torch.allclose(got, alone[0], atol=1e-2)
+    assert all(each.shape == (2, CHANNELS, 8, 6) for each in rule.seen)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MethodType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class Target(nn.Module):
         self.part: Part = part(area, config.node, config.complement)
         self.abar: Tensor
         self.register_buffer("abar", torch.tensor(source.abar, dtype=torch.float32), persistent=False)
-        assert self.abar.diff().max() < 0 < self.abar.min(), "the noise rises with the timestep"
+        assert np.diff(source.abar).max() < 0 < np.min(source.abar), "the noise rises with the timestep"
 
     @property
     def source(self) -> Checkpoint:

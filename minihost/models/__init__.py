@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from minihost.shapes import parts
 
 HERE = Path(__file__).resolve().parent
-UNETS, TOKENIZER = HERE / "unets", HERE / "clip-shapes"
+UNETS, TOKENIZER, AGGREGATORS = HERE / "unets", HERE / "clip-shapes", HERE / "aggregators"
 SHARED = (HERE / "vae.safetensors", HERE / "text.safetensors")
 ASSEMBLED = HERE.parent.parent / "out" / "models"
 
@@ -22,13 +22,23 @@ def names() -> list[str]:
 
 
 def assembled(into: Path = ASSEMBLED) -> Path:
-    """The folder `into` with every checkpoint as NAME.safetensors and NAME.yaml, written where missing or older than its parts."""
+    """The folder `into` with every checkpoint as NAME.safetensors and NAME.yaml, and the ensembles' aggregators where a host looks for
+    them, written where missing or older than its parts."""
     into.mkdir(parents=True, exist_ok=True)
     for name in names():
         newest = max(path.stat().st_mtime for path in (UNETS / f"{name}.safetensors", *SHARED, HERE / "__init__.py"))
         if not (done := into / f"{name}.yaml").exists() or done.stat().st_mtime < newest:
             assemble(name, into)
+    (there := aggregators(into)).mkdir(exist_ok=True)
+    for path in AGGREGATORS.glob("*.safetensors"):
+        if not (copy := there / path.name).exists() or copy.stat().st_mtime < path.stat().st_mtime:
+            shutil.copyfile(path, copy)
     return into
+
+
+def aggregators(folder: Path) -> Path:
+    """Where a host with this folder of checkpoints looks for AFA's aggregators."""
+    return (folder.parent if folder.name == "Stable-diffusion" else folder) / "AFA"
 
 
 def assemble(name: str, into: Path) -> None:
