@@ -20,11 +20,14 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from lib_mixdiff import aggregator
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.train import atomic
 from lib_mixdiff.train.__main__ import TARGETS, main
 from lib_mixdiff.train.cache import Cache
 from lib_mixdiff.train.checkpoint import Checkpoint
+from lib_mixdiff.train.config import Config
+from lib_mixdiff.train.data import Batch
 from minihost import models
 from minihost.shapes import folder
 from tests import tiny
@@ -327,3 +330,122 @@ def test_a_batch_without_a_finite_gradient_is_left_out(home, tmp_path, monkeypat
 def test_bfloat16_learns_too(home, tmp_path):
     main([configured(home, tmp_path, steps=2, precision="bfloat16", checkpointing=True)])
     assert np.isfinite(losses(tmp_path)).all() and snapshot(tmp_path)["weights"]["unet.out.2.weight"].dtype == torch.float32
+
+
+ENSEMBLE = {"target": "afa", "checkpoint": None, "node": None}
+
+
+@pytest.fixture(scope="module")
+def three(home):
+    """What a training of aggregators needs beside the rest: a third checkpoint of the same prediction."""
+    tiny.make(home, "tiny-2", "v", seed=2), tiny.make(home, "tiny-3", "v", seed=3)
+    return {**ENSEMBLE, "models": [str(home / f"{name}.safetensors") for name in ("tiny", "tiny-2", "tiny-3")], "lr": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def aggregated(home, three):
+    main([configured(home, home / "aggregated", **three)])
+    return home / "aggregated"
+
+
+def test_aggregators_stop_and_resume_bit_for_bit(home, three, aggregated, tmp_path):
+    for _ in range(3):
+        main([configured(home, tmp_path, minutes=1e-6, **three)])
+    assert snapshot(tmp_path)["step"] == 3 and equal(tmp_path, aggregated) and losses(tmp_path) == losses(aggregated)
+
+
+def test_a_kill_of_their_training_leaves_whole_files_and_the_same_run(home, three, aggregated, tmp_path, monkeypatch):
+    """At any write, and at a moment in a step."""
+    seen, alive = Counter(), os.replace
+    def replace(part, path):
+        seen[path.name] += 1
+        if seen[path.name] in (1, 3):
+            raise Death
+        alive(part, path)
+    monkeypatch.setattr(atomic.os, "replace", replace)
+    config = configured(home, tmp_path, save_every=1, **three)
+    for _ in range(20):
+        try:
+            main([config])
+            break
+        except Death:
+            whole_files(tmp_path)
+    monkeypatch.undo()
+    assert {"run.snapshot", "run.safetensors"} <= seen.keys()
+    parent = subprocess.Popen([sys.executable, "-c", KILLED, configured(home, tmp_path / "killed", save_every=1, **three)], cwd=ROOT,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for wait in (1.5, None):
+        parent.stdin.write("\n"), parent.stdin.flush()
+        child = int(parent.stdout.readline())
+        if wait:
+            time.sleep(wait)
+            os.kill(child, signal.SIGKILL)
+        assert parent.stdout.readline() == "gone\n"
+        whole_files(tmp_path / "killed")
+    parent.stdin.close()
+    assert parent.wait(60) == 0
+    assert equal(tmp_path, aggregated) and equal(tmp_path / "killed", aggregated)
+
+
+def test_two_processes_train_them_as_one_with_twice_the_batch(home, tmp_path):
+    """The losses of the specialists' ensemble, and its predictions."""
+    names = [str(models.assembled(home / "shapes") / f"{name}.safetensors") for name in ("shapes-a", "shapes-b")]
+    keys = {**ENSEMBLE, "models": names, "lr": 1e-3, "steps": 2}
+    main([configured(home, tmp_path, "one", batch=4, **keys)])
+    config = configured(home, tmp_path, "two", batch=2, **keys)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+               "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29514", "-m", "lib_mixdiff.train", config]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"}, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert snapshot(tmp_path, "two")["facts"]["batch of all processes"] == 4
+    assert losses(tmp_path, "two") == pytest.approx(losses(tmp_path, "one"), abs=1e-5)
+    x, t = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([100, 400, 700, 900])
+    target, predicted = TARGETS["afa"](Config(target="afa", models=tuple(names), data="-")), []
+    untrained = {f"aggregators.{name}": each.clone() for name, each in target.aggregators.state_dict().items()}
+    for weights in (snapshot(tmp_path, "one")["weights"], snapshot(tmp_path, "two")["weights"], untrained):
+        target.aggregators.load_state_dict({key[len("aggregators."):]: value for key, value in weights.items()})
+        with torch.no_grad():
+            predicted.append(target.unet(x, t, context=torch.zeros(4, 2 * 77, 128)))
+    assert (predicted[0] - predicted[1]).abs().max() < 1e-5 < 1e-4 < (predicted[0] - predicted[2]).abs().max()
+
+
+def test_only_aggregators_learn_and_their_file_says_for_whom(home, three, aggregated, capsys):
+    made = aggregator.read(aggregated / "run.safetensors")
+    assert [name for name, _ in made.form.models] == ["tiny", "tiny-2", "tiny-3"] and made.form.mode == "full"
+    assert [digest for _, digest in made.form.models] == [Checkpoint(Path(path)).sha256() for path in three["models"]]
+    learned = snapshot(aggregated)["weights"]
+    assert all(key.startswith("aggregators.") for key in learned) and len(learned) == len(list(made.parameters()))
+    assert max(float(each.maps.weight.abs().max()) for each in made.each) > 1e-3, "they have begun to differ"
+    main([configured(home, aggregated, **three)])
+    plan = Plan.from_dict(json.loads(capsys.readouterr().out.strip().splitlines()[-1]))
+    assert plan.model.afa.models == ("tiny", "tiny-2", "tiny-3") and plan.model.afa.aggregator == "run" and plan.model.afa.mode == "full"
+    with pytest.raises(SystemExit, match=r"models: .* is not what"):
+        main([configured(home, aggregated, **{**three, "models": three["models"][::-1]})])
+
+
+@pytest.mark.parametrize("keys", [{"mode": "last"}, {"without": ["space", "text"]}, {"precision": "bfloat16", "checkpointing": True}], ids=str)
+def test_kinds_of_aggregators_learn(home, three, tmp_path, keys):
+    main([configured(home, tmp_path, steps=2, validation=0.1, prompts=["a red circle"], **{**three, **keys})])
+    made = aggregator.form_of(tmp_path / "run.safetensors")
+    assert made.mode == keys.get("mode", "full") and list(made.without) == keys.get("without", []) and np.isfinite(losses(tmp_path)).all()
+    assert len(list(tmp_path.glob("*.png"))) == 2
+
+
+def test_checkpointing_changes_no_gradient_of_theirs(three):
+    found, rng = [], torch.Generator().manual_seed(0)
+    batch = Batch(torch.randn(2, 4, 8, 8, generator=rng), torch.randn(2, 4, 8, 8, generator=rng), torch.tensor([9, 800]),
+                  tuple(torch.randn(2, 77, tiny.CONTEXT, generator=rng) for _ in range(3)))
+    for checkpointing in (False, True):
+        target = TARGETS["afa"](Config(target="afa", models=tuple(three["models"]), data="-", checkpointing=checkpointing))
+        target(batch).mean().backward()
+        found.append({name: each.grad for name, each in target.named_parameters() if each.requires_grad})
+        assert all(each.grad is None for each in target.unets.parameters())
+    assert all(torch.allclose(found[0][name], found[1][name], rtol=1e-4, atol=1e-6) for name in found[0])
+    assert sum(float(each.abs().sum()) for each in found[0].values()) > 0
+
+
+def test_models_that_are_not_alike_are_no_ensemble(home, three, tmp_path):
+    for wrong, sentence in (("tiny-eps", "another prediction"), ("shapes", "another architecture")):
+        path = models.assembled(home / "shapes") / "shapes.safetensors" if wrong == "shapes" else home / f"{wrong}.safetensors"
+        with pytest.raises(SystemExit, match=f"models: {wrong}.safetensors has {sentence}"):
+            main([configured(home, tmp_path, **{**three, "models": [three["models"][0], str(path)]})])

@@ -178,7 +178,7 @@ class Data:
 
     def stacked(self, samples: Iterable[tuple]) -> Batch:
         x0, noise, t, captions = zip(*samples)
-        contexts = tuple(torch.stack([cache[c] for c in captions]).float() for cache in self.features)
+        contexts = tuple(torch.stack([cache[c].float() for c in captions]) for cache in self.features)
         return Batch(torch.stack(x0), torch.stack(noise), torch.tensor(t), contexts)
 
     def batch(self, indices: Iterable[int], numbers: Iterable[int]) -> Batch:
