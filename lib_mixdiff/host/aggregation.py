@@ -26,7 +26,7 @@ def found_by(name: str) -> Path:
     """The file of this name; PlanError."""
     if (stem := name.removesuffix(FILE)) not in (known := names()):
         near = nearest(stem, known)
-        there = f"there are {', '.join(known)}" if known else "train one, docs/afa.md tells how"
+        there = f"there are {', '.join(known)}" if known else "train one, docs/training.md tells how"
         raise PlanError("aggregator", name, f"use {near}" if near else there, f"there is no aggregator {{value}} in {folder()}")
     return folder() / f"{stem}{FILE}"
 
@@ -41,7 +41,7 @@ def refuse_aggregation(asked: Aggregation) -> None:
             raise PlanError("aggregator", asked.aggregator, "leave it out, or use mode full", f"mode {asked.mode} has none, not {{value}}")
         return
     if asked.aggregator is None:
-        raise PlanError("aggregator", None, f"name one of {', '.join(names())}" if names() else "train one, docs/afa.md tells how, or use "
+        raise PlanError("aggregator", None, f"name one of {', '.join(names())}" if names() else "train one, docs/training.md tells how, or use "
                         "mode blocks", f"mode {asked.mode} needs a trained one")
     form = _form(asked)
     if form.mode != asked.mode:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 
 from minihost.client import served
-from minihost.demo import checkpoints, composition, guided, mixed, painted, placement, tiled
+from minihost.demo import checkpoints, composition, ensembled, guided, mixed, painted, placement, tiled
 from minihost.demo.page import OUT, Section, write
 
 
@@ -13,7 +13,8 @@ def main() -> None:
     with served() as on:
         print(f"embedded host up after {time.time() - start:.0f} s", flush=True)
         for make in (lambda on: placement.section(on, "columns"), lambda on: placement.section(on, "quadrants"), *composition.SECTIONS,
-                     *tiled.SECTIONS, *guided.SECTIONS, *painted.SECTIONS, *checkpoints.SECTIONS, *mixed.SECTIONS):
+                     *tiled.SECTIONS, *guided.SECTIONS, *painted.SECTIONS, *checkpoints.SECTIONS, *mixed.SECTIONS,
+                     *ensembled.SECTIONS):
             sections.append(made := make(on))
             write(sections, f"Drawn and measured in {time.time() - start:.0f} s.")
             print(f"{time.time() - start:4.0f} s  {made.title} ({made.figure}): {made.result}", flush=True)
