@@ -115,9 +115,9 @@ class Ensemble:
         maps = self.aggregators.at[name](features, *self._state)
         if self.seen is not None:
             self.seen(name, maps)
-        total = maps[:, :1] * features[0]
+        total = maps[:, :1] * features[0].float()           # torch 2.1's addcmul does not cast
         for i, each in enumerate(features[1:], 1):
-            total = torch.addcmul(total, maps[:, i:i + 1], each)
+            total = torch.addcmul(total, maps[:, i:i + 1], each.float())
         return total.to(features[0].dtype)
 
 
