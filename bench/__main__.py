@@ -30,6 +30,8 @@ TABLES = [
     ("Noise of regions with seeds", "", ["noise"]),
     ("Two specialists and their stack", "", ["specialists"]),
     ("AMDM", "64x64, 20 steps Euler, guidance 5; about an hour. The same prompts and seeds in all rows of a setting.", ["amdm"]),
+    ("AFA", "64x64; about three hours on one core.", ["afa"]),
+    ("What an ensemble costs", "", ["ensembled"]),
     ("Experts against one model", "Denoising loss at equal training compute, about an hour.", ["experts"]),
     ("Cost", "", ["cost"]),
     ("The canvas", "Work of the page for one event of a drag, in Chromium; it stays smooth below 16 ms.", ["drag"]),

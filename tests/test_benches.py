@@ -6,7 +6,7 @@ import json
 import numpy as np
 import torch
 
-from bench import amdm, cost, memory, paint, placement, tiles
+from bench import afa, amdm, cost, memory, paint, placement, tiles
 from bench.detector import detect
 from lib_mixdiff.plan import Plan
 from minihost.shapes import world
@@ -101,3 +101,14 @@ def test_the_attention_of_cost_is_the_networks():
     from ldm.modules.attention import CrossAttention
     layer, x, text = CrossAttention(8, 6, heads=2, dim_head=4), torch.randn(2, 5, 8), torch.randn(2, 3, 6)
     torch.testing.assert_close(cost.fused(layer, x, text), layer(x, text))
+
+
+def test_afa_asks_for_every_row_and_takes_the_mean_of_weights(tmp_path, capsys):
+    assert {row: Plan.from_dict(afa.plan(tmp_path, row)).is_neutral for row in afa.ROWS if row not in afa.TRAINED} == dict.fromkeys(("shapes-a", "shapes-b", "shapes-c", "merge", "noise", "blocks", "saliency"), False)
+    assert afa.RECIPE["steps"] * afa.RECIPE["batch"] <= afa.SAMPLES < (afa.RECIPE["steps"] + 1) * afa.RECIPE["batch"]
+    merged, several = afa.targets(tmp_path, "merge").unet.state_dict(), [afa.targets(tmp_path, name).unet.state_dict() for name in afa.MODELS]
+    key = "middle_block.1.proj_in.weight"
+    assert torch.allclose(merged[key], sum(each[key] for each in several) / 3, atol=1e-3) and not torch.equal(merged[key], several[0][key])
+    assert afa.targets(tmp_path, "noise").aggregators.form.mode == "last" and afa.targets(tmp_path, "blocks").aggregators.form.mode == "full"
+    afa.table({"full, 20 steps, prompt 0": [[True, True, True], [False, True, False]]}, {"full": [0.1] * 10})
+    assert "| full | 0.1000 | 0.1000, 0.1000, 0.1000 | 50 % (9 to 91); 100, 50 | - | - |" in capsys.readouterr().out

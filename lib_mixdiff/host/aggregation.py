@@ -41,8 +41,8 @@ def refuse_aggregation(asked: Aggregation) -> None:
             raise PlanError("aggregator", asked.aggregator, "leave it out, or use mode full", f"mode {asked.mode} has none, not {{value}}")
         return
     if asked.aggregator is None:
-        raise PlanError("aggregator", None, f"name one of {', '.join(names())}" if names() else "train one, docs/training.md tells how, or use "
-                        "mode blocks", f"mode {asked.mode} needs a trained one")
+        there = f"name one of {', '.join(names())}" if names() else "train one, docs/training.md tells how, or use mode blocks"
+        raise PlanError("aggregator", None, there, f"mode {asked.mode} needs a trained one")
     form = _form(asked)
     if form.mode != asked.mode:
         raise PlanError("mode", asked.mode, f"use {form.mode}", f"{asked.aggregator} was trained for {form.mode}, not for {{value}}")
