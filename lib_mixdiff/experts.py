@@ -42,7 +42,10 @@ def at(model: Model, now: Moment) -> Pair:
 
 
 def named(model: str | Afa | None) -> Name:
-    return model.afa if isinstance(model, Afa) else model
+    """An ensemble of one is that one."""
+    if isinstance(model, Afa):
+        return model.afa if len(model.afa.models) > 1 else model.afa.models[0]
+    return model
 
 
 def pairs(model: Model) -> Iterator[tuple[list[str | int], Pair]]:

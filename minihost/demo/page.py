@@ -93,12 +93,10 @@ def write(sections: Sequence[Section], note: str) -> None:
     (OUT / "index.html").write_text(
         f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>mixdiff: demo</title><style>{STYLE}</style><h1>mixdiff, measured</h1>
-<p>Figures of <i>Mixture of Diffusers</i> (Barbero Jiménez 2023), <i>eDiff-I</i>, <i>AMDM</i> and <i>AFA</i> made again in a world of coloured
-shapes.
-The checkpoint here knows nothing else, so that a detector can tell what stands where. Pictures in a row have the same prompts, seed,
-steps and sampler unless
-they say otherwise, and none is picked by hand. A frame is green where it holds what was asked for, red where it does not; point
-at a picture to see it without frames.</p>
+<p>Figures of <i>Mixture of Diffusers</i> (Barbero Jiménez 2023), <i>eDiff-I</i>, <i>AMDM</i> and <i>AFA</i> made again in a world of
+coloured shapes. The checkpoints here know nothing else, so that a detector can tell what stands where. Pictures in a row have the same
+prompts, seed, steps and sampler unless they say otherwise, and none is picked by hand. A frame is green where it holds what was asked
+for, red where it does not; point at a picture to see it without frames.</p>
 <table><tr><th>method</th><th>of the paper</th><th>measured</th></tr>{contents}</table>
 {body}<p class="seen">{note}</p></html>""", encoding="utf-8")
 

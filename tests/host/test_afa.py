@@ -116,6 +116,7 @@ def test_what_the_modes_are(go, afa):
     full = go(job, {"model": afa("full", *words)})
     swapped = {"afa": {**afa("full", *words)["afa"], "models": afa("full", *words[::-1])["afa"]["models"]}}
     assert near(go(job, {"model": swapped}), full), "the aggregator knows its models by their files"
+    assert np.array_equal(go(job, {"model": afa("full", NAME)}), theirs), "an ensemble of one is that one"
     three = [go(job, {"model": afa(mode, "", NAME, UNET_ONLY)}) for mode in ("full", "blocks", "noise", "saliency")]
     assert all(np.abs(a - b).max() > 1e-2 for i, a in enumerate(three) for b in [*three[:i], mine])
 
