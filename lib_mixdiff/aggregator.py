@@ -135,7 +135,7 @@ def form_of(path: Path) -> Form:
             return Form.from_dict(json.loads((file.metadata() or {})["mixdiff"])["aggregator"])
     except FileNotFoundError:
         raise NoAggregator("is gone") from None
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise NoAggregator(f"is damaged ({error})") from None
     except (KeyError, TypeError, ValueError, AttributeError):
         raise NoAggregator("is no aggregator that mixdiff has trained") from None
@@ -143,11 +143,12 @@ def form_of(path: Path) -> Form:
 
 def read(path: Path) -> Aggregators:
     """Frozen, in float32. NoAggregator."""
-    with torch.device("meta"):
-        found = Aggregators(form_of(path))
+    form = form_of(path)
     try:
+        with torch.device("meta"):
+            found = Aggregators(form)
         with safe_open(path, "pt") as file:
             found.load_state_dict({key: file.get_tensor(key).float() for key in file.keys()}, assign=True)     # noqa: SIM118
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         raise NoAggregator(f"is damaged ({str(error).splitlines()[0]})") from None
     return found.eval().requires_grad_(False)

@@ -68,7 +68,7 @@ class Ensemble:
         try:
             with ExitStack() as stack:
                 for name, part in embeddings_of(self.network).items():
-                    stack.enter_context(swapped(part, "forward", self._embedding(self._runs(name, part), one=name == "time_embed")))
+                    stack.enter_context(swapped(part, "forward", self._embedding(self._runs(name, part))))
                 for name, block in blocks.items():
                     runs = self._runs(name, block)
                     forward = self._prediction(runs) if name == out else self._block(
@@ -82,10 +82,10 @@ class Ensemble:
     def _runs(self, name: str, part: nn.Module) -> list[Forward]:
         return [version(name, part) for version in self.versions]
 
-    def _embedding(self, runs: list[Forward], one: bool) -> Forward:
-        """`one`: what is given is all's alike, (b, channels); else each has its own, (b, N, channels)."""
+    def _embedding(self, runs: list[Forward]) -> Forward:
+        """Of what is all's alike, (b, channels), or each one's own, (b, N, channels)."""
         def forward(given: Tensor) -> Tensor:
-            return torch.cat([run(mine) for run, mine in zip(runs, [given] * len(runs) if one else given.unbind(1))], 1)
+            return torch.cat([run(mine) for run, mine in zip(runs, [given] * len(runs) if given.ndim == 2 else given.unbind(1))], 1)
 
         return forward
 

@@ -17,8 +17,9 @@ class Leads:
     """Of the pictures of one pass. A map says which share of a block's output comes from the model, at each cell of the canvas; the mean
     over the rows of a picture, and where pieces overlap over these."""
 
-    def __init__(self, height: int, width: int) -> None:
-        self.looks = Looks(height, width)
+    def __init__(self, height: int, width: int, blocks: int | None = None) -> None:
+        """Of so many blocks, first and last ones among them; None: of all."""
+        self.looks, self.blocks = Looks(height, width), blocks
         self.names: list[tuple[str, str]] = []      # of block and model, by the number of a map
         self._rows: Sequence[Row] = ()              # of the call at hand
 
@@ -31,9 +32,14 @@ class Leads:
         finally:
             self._rows = ()
 
-    def watching(self, models: Sequence[str], order: Sequence[int]) -> Seen:
-        """What an ensemble of these shows its maps to; `order`: whose is the first, the second, ..."""
+    def watching(self, models: Sequence[str], order: Sequence[int], blocks: Sequence[str]) -> Seen:
+        """What an ensemble of these shows its maps of these blocks to; `order`: whose is the first, the second, ..."""
+        count = min(self.blocks or len(blocks), len(blocks))
+        shown = {blocks[round(i * (len(blocks) - 1) / max(1, count - 1))] for i in range(count)}
+
         def seen(block: str, maps: Tensor) -> None:
+            if block not in shown:
+                return
             for i, index in enumerate(order):
                 key = block, models[index]
                 if key not in self.names:
@@ -43,13 +49,9 @@ class Leads:
 
         return seen
 
-    def picture(self, image: int, title: str, blocks: int | None = None) -> Image.Image | None:
-        """A row for each model and block: of so many blocks, first and last ones among them; None: of all."""
-        names = list(dict.fromkeys(block for block, _ in self.names))
-        if blocks is not None and len(names) > blocks:
-            names = [names[round(i * (len(names) - 1) / (blocks - 1))] for i in range(blocks)]
+    def picture(self, image: int, title: str) -> Image.Image | None:
+        """A row for each block and model."""
         models = list(dict.fromkeys(model for _, model in self.names))
-        shown = [i for block in names for i, (of, _) in enumerate(self.names) if of == block]
         texts = [f"{block}: {model}" for block, model in self.names]
         colors = [COLORS[models.index(model) % len(COLORS)] for _, model in self.names]
-        return self.looks.picture(image, f"{title}: which model leads where, and its share", texts, colors, shown, most=1.0)
+        return self.looks.picture(image, f"{title}: which model leads where, and its share", texts, colors, most=1.0)

@@ -50,14 +50,12 @@ class Looks:
             self.maps.setdefault(key, {})[self.step] = F.interpolate(mean[None, None], size, mode="area")[0, 0].cpu()
         self._seen.clear()
 
-    def picture(self, image: int, title: str, names: Sequence[str], colors: Sequence[str], shown: Sequence[int] | None = None,
+    def picture(self, image: int, title: str, names: Sequence[str], colors: Sequence[str],
                 most: float | None = None) -> Image.Image | None:
-        """With a title, a row for each phrase, or those that are to be shown, by its index in `names`, and a column for each of some steps;
-        black is nothing, white is `most`, or the phrase's largest share in any step, and below each map its mean. None where no phrase of
-        this image was seen."""
+        """With a title, a row for each phrase, by its index in `names`, and a column for each of some steps; black is nothing, white is
+        `most`, or the phrase's largest share in any step, and below each map its mean. None where no phrase of this image was seen."""
         self.finish()
-        rows = [(phrase, maps) for (of, phrase), maps in sorted(self.maps.items(), key=lambda item: item[0])
-                if of == image and (shown is None or phrase in shown)]
+        rows = [(phrase, maps) for (of, phrase), maps in sorted(self.maps.items(), key=lambda item: item[0]) if of == image]
         if not rows:
             return None
         steps = sorted({step for _, maps in rows for step in maps})

@@ -138,6 +138,7 @@ class Mosaic:
             self._image.append(image)
         self._batches: dict[tuple[int, int, int], list[_Batch]] = {}
         self._sums = torch.empty(0)             # from the first rows on (2 slots, 2, images, channels, height, width): gC, N and U, gU
+        self._shares: dict[int, Tensor] = {}    # by the first of the rivals
         self._of_rivals: list[Tensor] = []      # the same, each of a rival's crop, without its share
         self.start()
 
@@ -209,9 +210,9 @@ class Mosaic:
         for member, rule, rivals in self._contests:
             each = [self._of_rivals[number] for number in rivals]
             if self.whole:
-                shares = rule.shares([sums[0, 0] - sums[1, 1] for sums in each])
-            else:               # without unconds guidance adds nothing
-                shares = total.new_full((len(each), 1, 1, 1, 1), 1 / len(each))
+                self._shares[rivals[0]] = rule.shares([sums[0, 0] - sums[1, 1] for sums in each])
+            # without unconds guidance adds nothing: the shares of the last step that had them, and at first all alike
+            shares = self._shares.get(rivals[0], total.new_full((len(each), 1, 1, 1, 1), 1 / len(each)))
             for mine, sums in zip(shares, each):
                 total[member.crop.of] += mine * member.share.to(total) * sums
         return total

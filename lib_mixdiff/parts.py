@@ -46,7 +46,7 @@ class Parts:
     def __init__(self, network: nn.Module, tensors: Mapping[str, Tensor], residency: Residency | None = None,
                  device: torch.device | None = None) -> None:
         """As WeightSet."""
-        parts = {**embeddings_of(network), **blocks_of(network)}
+        self.network, parts = network, {**embeddings_of(network), **blocks_of(network)}
         own: dict[str, dict[str, str]] = {name: {} for name in parts}       # names in the part, and in the network
         for key in tensors:
             name = next((name for name in parts if key.startswith(f"{name}.")), None)

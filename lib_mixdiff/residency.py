@@ -66,6 +66,7 @@ class Residency:
         self.order: list[Movable] = []
         self._under_way: dict[Movable, object] = {}
         self._placed: list[Movable] = []
+        self._whole = False                     # all of the order are placed
 
     def join(self, weights: Movable) -> None:
         """A new one, which comes into RAM while there is room."""
@@ -75,12 +76,12 @@ class Residency:
                 self.ram_bytes -= weights.bytes
 
     def expect(self, order: Sequence[Movable]) -> None:
-        self.order = list(dict.fromkeys(order))
+        self.order, self._whole = list(dict.fromkeys(order)), False
 
     def use(self, weights: Movable) -> None:
         """It is on the device afterwards, and what fits of those after it is on its way; those that are wanted last leave for it, and
         those that nobody expects first. MemoryError where it does not fit alone."""
-        if weights.placed and len(self._placed) == len(self.order):         # all of them, or nearly
+        if self._whole and weights.placed:
             return self._arrived(weights)
         first = self.order.index(weights) if weights in self.order else 0
         wanted = list(dict.fromkeys([weights, *self.order[first:], *self.order[:first], *self._placed]))
@@ -100,6 +101,7 @@ class Residency:
                 raise MemoryError(f"the weights of another checkpoint ({weights.bytes / 1e9:.1f} GB) do not fit beside the loaded one; "
                                   "start the WebUI with --medvram, or use fewer or smaller ones")
         self._arrived(weights)
+        self._whole = all(each.placed for each in self.order)
 
     def _place(self, weights: Movable) -> bool:
         try:
@@ -110,6 +112,7 @@ class Residency:
         return True
 
     def _leave(self, those: list[Movable]) -> None:
+        self._whole = self._whole and not those
         for each in those:
             self._arrived(each)
             each.leave()

@@ -37,13 +37,13 @@ class WeightSet:
                            for name, each in own_parameters(layer).items()}) for prefix, layer in network.named_modules()]
         self._layers = [(vars(layer), names) for layer, names in layers if any(names.values())]
         wanted = {own: layer["_parameters"][name] for layer, names in self._layers for name, own in names.items() if own}
-        for name in [*wanted, *tensors]:
-            if name not in tensors:
-                raise OtherNetwork(f"it has no {name}")
-            if name not in wanted:
-                raise OtherNetwork(f"it has {name}, which the loaded one has not")
-            if tensors[name].shape != wanted[name].shape:
-                raise OtherNetwork(f"{name} is {tuple(tensors[name].shape)}, in the loaded one {tuple(wanted[name].shape)}")
+        if missing := next((name for name in wanted if name not in tensors), None):
+            raise OtherNetwork(f"it has no {missing}")
+        if more := next((name for name in tensors if name not in wanted), None):
+            raise OtherNetwork(f"it has {more}, which the loaded one has not")
+        for name, each in wanted.items():
+            if (shape := tensors[name].shape) != each.shape:
+                raise OtherNetwork(f"{name} is {tuple(shape)}, in the loaded one {tuple(each.shape)}")
         self.bytes = sum(each.numel() * each.element_size() for each in wanted.values())
         self._tensors = tensors             # in the file, or in RAM
         self._forms = {name: (torch.empty_like(each, device="meta"), device or each.device) for name, each in wanted.items()}
@@ -75,12 +75,15 @@ class WeightSet:
                 states = [{"_parameters": {name: own and made(self._tensors[own], *self._forms[own]) for name, own in names.items()}}
                           for _, names in self._layers]
             ticket = transfers.start(copies)
-        self._states, self._merged = states, []
+        self._states = states
         return ticket
 
     def leave(self) -> None:
-        """Gives the parameters up; kept in RAM where a LoRA has merged something into one of them."""
-        if any(state.get("network_current_names") for state in self._states):
+        """Gives the parameters up; kept in RAM where a LoRA has merged something into one of them, copied when it is another LoRA."""
+        names, known = ([state.get("network_current_names") for state in states] for states in (self._states, self._merged))
+        if not any(names):
+            self._merged = []
+        elif names != known:
             self._merged = [{**state, "_parameters": {name: None if each is None else each.detach().cpu()
                                                       for name, each in state["_parameters"].items()}} for state in self._states]
         self._states = []
@@ -130,6 +133,9 @@ class Mean(Mapping[str, Tensor]):
         for each in self.several[1:]:
             total = total + each[name].float()
         return total / len(self.several)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.several[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.several[0])

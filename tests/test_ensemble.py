@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lib_mixdiff.aggregator import STATES, Aggregators, Form, NoAggregator, form_of, read
-from lib_mixdiff.ensemble import Ensemble, as_it_is, blocks_of, form_for, of_network
+from lib_mixdiff.ensemble import Ensemble, as_it_is, form_for, of_network
+from lib_mixdiff.lora import Both, Deltas, LowRank
 from lib_mixdiff.parts import Parts, of_model
 from lib_mixdiff.residency import Residency, Transfers
 from lib_mixdiff.saliency import Saliency
@@ -165,8 +166,24 @@ def test_the_weights_need_not_all_be_there(room):
 
 
 def everything(network: nn.Module) -> list:
-    return [(name, {key: id(value) for key, value in vars(module).items()}, {key: id(value) for key, value in module._parameters.items()})
-            for name, module in network.named_modules()]
+    return [(name, {key: id(value) for key, value in vars(module).items()}, {key: id(value) for key, value in module._parameters.items()},
+             [*module._forward_hooks, *module._forward_hooks_with_kwargs]) for name, module in network.named_modules()]
+
+
+def test_deltas_act_on_every_model_and_leave():
+    """A LoRA on top of each is the same added to each one's weights."""
+    several, rng = networks(2), torch.Generator().manual_seed(3)
+    name = "middle_block.1.proj_in"
+    up, down = torch.randn(128, 2, generator=rng), torch.randn(2, 128, 1, 1, generator=rng)
+    deltas, parts = Deltas([(several[0].get_submodule(name), LowRank(down, up))]), Parts(several[0], dict(several[1].named_parameters()))
+    made = Ensemble(several[0], [of_model(deltas), of_model(Both(parts, deltas))], None, range(2), True)
+    before = everything(several[0])
+    got = asked(several, made, *given(2))
+    assert everything(several[0]) == before
+    for each in several:
+        each.get_submodule(name).weight += (up @ down.flatten(1))[:, :, None, None]
+    expected = algorithm_1(several, None, True, *given(2))
+    assert (got - expected).abs().max() < 3e-4 * expected.abs().max() < (got - asked(several, ensemble(networks(2), None), *given(2))).abs().max()
 
 
 @pytest.mark.parametrize("fails", ["", "middle_block", "output_blocks.3", "out"])
@@ -282,11 +299,12 @@ def test_the_mean_of_weight_sets_is_a_weight_set():
 
 
 def test_the_salient_model_has_the_pixel():
-    """Each one's own softmax decides, not the size of what it says: both look at their own half."""
-    left, right = torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
-    left[..., :4], right[..., 4:] = 1.0, 3.0
+    """Each one's own softmax decides, not the size of what it says: the second says more everywhere, but the same."""
+    left, flat = torch.zeros(1, 4, 8, 8), torch.full((1, 4, 8, 8), 9.0)
+    left[..., :4] = 2.0
     rule = Saliency()
-    shares = rule.shares([left, right])
+    shares = rule.shares([left, flat])
     assert shares.shape == (2, 1, 1, 8, 8) and torch.equal(shares.sum(0), torch.ones(1, 1, 8, 8))
     assert shares[0, ..., :3].min() == 1 and shares[1, ..., 6:].min() == 1
-    assert blocks_of(tiny.unet()).keys() >= {"input_blocks.0", "middle_block", "out"}
+    rule.unit = 1e-9                            # the softmax of nothing is flat everywhere
+    assert rule.shares([left, flat + torch.rand_like(flat)]).sum() == 64

@@ -7,6 +7,7 @@ from typing import Any
 from modules import devices, shared
 
 from lib_mixdiff.aggregator import Aggregators, Form, NoAggregator, form_of, read
+from lib_mixdiff.ensemble import form_for
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import nearest
 from lib_mixdiff.models import Aggregation
@@ -31,8 +32,8 @@ def found_by(name: str) -> Path:
     return folder() / f"{stem}{FILE}"
 
 
-def refuse_aggregation(asked: Aggregation) -> None:
-    """PlanError where an ensemble cannot be had; reads no file but the aggregator's head."""
+def refuse_aggregation(asked: Aggregation, infos: list[Any]) -> None:
+    """PlanError where an ensemble of these checkpoints cannot be had, as far as that is known before their files are read."""
     if asked.mode not in ("merge", "saliency") and getattr(shared.cmd_opts, "lowvram", False):
         raise PlanError("mode", asked.mode, "start the WebUI with --medvram, or use mode merge",
                         "--lowvram moves each block of the network by itself, and {value} needs it for several models at once")
@@ -48,28 +49,40 @@ def refuse_aggregation(asked: Aggregation) -> None:
         raise PlanError("mode", asked.mode, f"use {form.mode}", f"{asked.aggregator} was trained for {form.mode}, not for {{value}}")
     if len(form.models) != len(asked.models):
         raise _other(asked, form, f"for {len(form.models)} models, not for {len(asked.models)}")
+    if all(info.sha256 for info in infos):
+        _order(asked, form, [info.sha256 for info in infos])
 
 
 def aggregators(asked: Aggregation, infos: list[Any], network: Any) -> tuple[Aggregators, list[int]]:
     """The networks, with the U-Net's type and where it works, and the index of the checkpoint that comes first, second, ... for them;
     PlanError where they were trained for others."""
-    form, given, order = _form(asked), [sha256(info) for info in infos], []
-    for name, digest in form.models:
-        index = next((i for i, each in enumerate(given) if each == digest and i not in order), None)
-        if index is None:
-            raise _other(asked, form, f"where {name} was another file than any of these")
-        order.append(index)
+    order = _order(asked, _form(asked), [sha256(info) for info in infos])
     try:
         found = read(found_by(asked.aggregator or ""))
+        if missing := (set(form_for(network, [], asked.mode).channels) - found.at.keys()):
+            raise NoAggregator(f"lacks the block {min(missing)}")
     except NoAggregator as error:
         raise _unreadable(asked, error) from None
     return found.to(devices.device, next(network.parameters()).dtype), order
 
 
+def _order(asked: Aggregation, form: Form, given: list[str]) -> list[int]:
+    order: list[int] = []
+    for name, digest in form.models:
+        index = next((i for i, each in enumerate(given) if each == digest and i not in order), None)
+        if index is None:
+            raise _other(asked, form, f"where {name} was another file than any of these")
+        order.append(index)
+    return order
+
+
 def sha256(info: Any) -> str:
-    """Of the checkpoint's file, which the host reckons once."""
+    """Of the checkpoint's file, which the host reckons once; PlanError where it is told not to."""
     if info.sha256 is None:
         info.calculate_shorthash()
+    if info.sha256 is None:
+        raise PlanError("models", info.title, "start the WebUI without --no-hashing, or use mode blocks",
+                        "the hash of {value} is not known, by which an aggregator knows its models")
     return info.sha256
 
 

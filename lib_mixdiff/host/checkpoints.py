@@ -59,7 +59,7 @@ def _refuse_unknown(model: Model) -> None:
             for index, name in enumerate(model.afa.models):
                 with inside("models"), inside(index):
                     found_by(name)
-            refuse_aggregation(model.afa)
+            refuse_aggregation(model.afa, [found_by(name) for name in model.afa.models])
     if isinstance(model, str):
         found_by(model)
     if isinstance(model, Experts):
@@ -130,6 +130,7 @@ class Checkpoints:
         """Of several checkpoints' U-Nets, or text encoders."""
         network = _text_encoder() if text else _network()
         if (key := (names, id(network))) not in self.kept:
+            self.residency.settle()
             files = [opened(self.info(name)) for name in names]
             parts = [_of_text(file, network) if text else file.part(UNET) for file in files]
             alone = []
@@ -186,6 +187,8 @@ def forget(p: Job) -> None:
     if (found := vars(p).pop("_mixdiff_checkpoints", None)) is not None:
         for weights in found.kept.values():
             weights.close()
+        for aggregators, _ in found.aggregating.values():       # which the finished job still holds
+            aggregators.to("meta")
         found.aggregating.clear()
 
 

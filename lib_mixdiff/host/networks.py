@@ -1,7 +1,7 @@
 """What the models of a plan make of the loaded networks: other weights, ensembles, LoRAs."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from modules import shared
@@ -46,7 +46,7 @@ class Networks:
         if name.mode == "merge":
             return self.loras.unet(calls, self.checkpoints.mean(name.models, text=False))
         if name.mode == "saliency":
-            return tuple(self._each(name, lambda model: self.loras.unet(calls, self.checkpoints.unet(model))))
+            return tuple(self.loras.unet(calls, weights) for weights in self._each(name, self.checkpoints.unet))
         if (calls, name) not in self.made:
             self.made[calls, name] = self._ensemble(calls, name)
         return self.made[calls, name]
@@ -57,7 +57,7 @@ class Networks:
             return (self.loras.text(calls, self.checkpoints.text(name)),)
         if name.mode == "merge":
             return (self.loras.text(calls, self.checkpoints.mean(name.models, text=True)),)
-        return tuple(self._each(name, lambda model: self.loras.text(calls, self.checkpoints.text(model))))
+        return tuple(self.loras.text(calls, weights) for weights in self._each(name, self.checkpoints.text))
 
     def told(self, voices: Sequence[Told], calls: Calls, name: Name) -> Told | Rivals:
         """What an ensemble's models say, one voice each, as one member's; of other models there is one voice."""
@@ -89,21 +89,23 @@ class Networks:
 
     def _ensemble(self, calls: Calls, name: Aggregation) -> Ensemble:
         network = shared.sd_model.model.diffusion_model
-        each = list(self._each(name, self.checkpoints.parts))
+        each = self._each(name, self.checkpoints.parts)
         around = self.checkpoints.around(name.models, each)
         aggregators, order = self.checkpoints.aggregators(name) if name.trained else (None, range(len(each)))
         models = [self.loras.unet(calls, parts) for parts in each]
         found = Ensemble(network, [as_it_is if model is None else of_model(model) for model in models], aggregators, order,
                          name.mode in ("full", "blocks"), around)
-        if self.leads is not None:
-            found.seen = self.leads.watching([self.checkpoints.info(model).model_name for model in name.models], order)
+        if self.leads is not None and aggregators is not None:
+            found.seen = self.leads.watching([self.checkpoints.info(model).model_name for model in name.models], order, [*aggregators.at])
         return found
 
     @staticmethod
-    def _each(name: Aggregation, of: Callable[[str], T]) -> Iterator[T]:
+    def _each(name: Aggregation, of: Callable[[str], T]) -> list[T]:
+        found = []
         for index, model in enumerate(name.models):
             with inside("models"), inside(index):
-                yield of(model)
+                found.append(of(model))
+        return found
 
 
 def together(voices: Sequence[Told]) -> Told:

@@ -68,7 +68,8 @@ class Sampling:
         self.places = located(plan, self.canvas, opened)
         self.members = {}                       # by the indexes of the regions that act
         self.all = tuple(place.index for place in self.places)
-        self.leads = None if setting("mixdiff_leads") == UNLED else Leads(self.canvas.height, self.canvas.width)
+        leads = setting("mixdiff_leads")
+        self.leads = None if leads == UNLED else Leads(self.canvas.height, self.canvas.width, SOME_BLOCKS if leads == SOME else None)
         self.networks = Networks(p, beside.loras if beside else Loras(p), self.leads)
         self.loras, self.models = self.networks.loras, models_of(plan, self.networks)
         self.together: Sequence[Sampling] = [self]      # all that are asked in a step
@@ -143,7 +144,7 @@ class Sampling:
             title = f"picture {index + 1}" + self.name + (", hires pass" if getattr(self.p, "is_hr_pass", False) else "")
             look = f"{title}: where its painted words look, and their share of the attention"
             for picture in (self.looks and self.looks.picture(image, look, names, colors),
-                            self.leads and self.leads.picture(image, title, SOME_BLOCKS if setting("mixdiff_leads") == SOME else None)):
+                            self.leads and self.leads.picture(image, title)):
                 if picture:
                     self.p._mixdiff_looks.append((index, picture))
 
@@ -225,7 +226,10 @@ class Sampling:
                 self.looks.at(step)
         if self.leads:
             self.leads.looks.at(step)
-        self.networks.saliency.unit = self.p.cfg_scale / (now.sigma if in_sigmas(denoiser) else 1.0)
+        if in_sigmas(denoiser):         # where predictions differ by sigma times what their noises do
+            self.networks.saliency.unit = self.p.cfg_scale / self.clock.moment(level).sigma
+        else:
+            self.networks.saliency.unit = self.p.cfg_scale
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working

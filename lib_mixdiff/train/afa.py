@@ -34,6 +34,7 @@ class AfaTarget(Target):
         # Nothing of theirs is learned, so they may have the type in which they compute.
         self.unets = nn.ModuleList(halved(lighter(each.unet()), TYPES[config.precision]) for each in self.sources)
         self.unet: Any = self.unets[0]
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_parameters(remove_duplicate=False)]    # all have them
         names = [each.path.stem for each in self.sources]
         torch.manual_seed(config.seed)
         self.aggregators = Aggregators(form_for(self.unet, list(zip(names, self._sha256)), config.mode, config.without))

@@ -83,8 +83,9 @@ class Config(Record):
             raise PlanError("checkpoint", None, "name the .safetensors file to begin with", "target unet needs one")
         if self.target == "afa" and len(self.models) < 2:
             raise PlanError("models", list(self.models), "name at least two .safetensors files", "target afa needs several")
-        for name, target in (("checkpoint", "unet"), ("models", "afa"), ("without", "afa"), ("node", "unet"), ("complement", "unet")):
-            if target != self.target and getattr(self, name):
+        for name, target in (("checkpoint", "unet"), ("models", "afa"), ("mode", "afa"), ("without", "afa"), ("node", "unet"),
+                             ("complement", "unet")):
+            if target != self.target and getattr(self, name) != self.keyed()[name].default:
                 raise PlanError(name, self.to_dict()[name], f"leave it out, or use target: {target}", f"{{value}} is of target {target}")
         if self.node is not None and self.complement is not None:
             raise PlanError("complement", [list(n) for n in self.complement], "leave out one of them", "{value} stands beside node")
@@ -96,9 +97,9 @@ class Config(Record):
                     raise PlanError(name, [level, index], "use [level, index] with a level up to 20 and an index below 2^level")
 
     def differs(self, earlier: dict) -> str | None:
-        """The first key that changes the run and is not as it was in `earlier`, a `to_dict()`."""
-        mine = self.to_dict()
-        return next((name for name in mine if name not in FREE and mine[name] != earlier.get(name)), None)
+        """The first key that changes the run and is not as it was in `earlier`, a `to_dict()`, perhaps of before there was such a key."""
+        mine, before = self.to_dict(), {"mode": "full", "without": [], **earlier}
+        return next((name for name in mine if name not in FREE and mine[name] != before.get(name)), None)
 
 
 class Loader(yaml.SafeLoader):

@@ -106,6 +106,8 @@ def test_what_the_modes_are(go, afa):
     mine, theirs = go(job), go(job, override_settings={"sd_model_checkpoint": NAME})
     assert near(go(job, {"model": afa("noise", *words)}), (mine + theirs) / 2)
     chosen = go(job, {"model": afa("saliency", *words)})
+    alone = {"experts": [{"model": afa("saliency", *words)}]}
+    assert near(go(JOBS["Euler"], {"model": alone}), go(JOBS["Euler"], {"model": afa("saliency", *words)})), "whatever else is asked of the noise"
     distance = np.minimum(np.abs(chosen - mine).max(1), np.abs(chosen - theirs).max(1))     # a pixel has one's prediction, in all channels
     assert distance.max() < 1e-3 * np.abs(mine).max()
     assert np.abs(chosen - mine).max() > 1e-2 and np.abs(chosen - theirs).max() > 1e-2
@@ -179,10 +181,13 @@ def test_after_jobs_in_turns_with_switches_in_place_the_plain_one_is_as_it_was(p
 
 def test_with_little_room_it_is_the_same_and_nothing_is_held(pair, afa):
     plan, images, held = {"model": afa("full", "", NAME, UNET_ONLY)}, [], []
+    pair.txt2img()
+    layers = pair.get("/mixdiff-probe/held/Linear")
     for settings in ({}, {"mixdiff_weights_gpu": 0.001, "mixdiff_weights_ram": 0.001}):
         images.append(pair.txt2img(plan, probe={"measure": "WeightSet"}, override_settings=settings).body["images"])
         held.append(max(call["held"] for call in pair.trace()["calls"]))
         assert pair.get("/mixdiff-probe/held/WeightSet") == 0
+        assert pair.get("/mixdiff-probe/held/Linear") == layers, "the aggregators are gone, too"
     assert images[0] == images[1]
     assert images[0] != pair.txt2img().body["images"] and held[1] < 0.5 * held[0], held
 
