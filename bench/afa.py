@@ -6,7 +6,9 @@ pictures that nobody learned from, the same noise for all rows. *Right* is a pic
 and no others: 25 prompts of one and two objects, four pictures each, the same seeds in all rows, Euler, guidance 5.
 
 `merge` is the mean of the weights, `noise` of the predictions, `blocks` of each block's features; `saliency` is MagicFusion; `last`
-aggregates the predictions alone. It goes on where it stopped; --only, --rows and --steps do a part of it. About three hours on one core.
+aggregates the predictions alone. It goes on where it stopped, from what
+is known in bench/afa.json on: delete that where the library, the checkpoints or the detector have changed. --only, --rows and --steps do a
+part of it. About three hours on one core.
 """
 from __future__ import annotations
 
@@ -49,6 +51,7 @@ TRAINED: dict[str, dict] = {
 }
 ROWS = (*MODELS, "merge", "noise", "blocks", "saliency", *TRAINED)
 SEED, PROMPTS, SEEDS = 150_000, 25, 4
+KNOWN = Path(__file__).with_suffix(".json")
 
 
 def files() -> list[str]:
@@ -116,32 +119,28 @@ def scene(index: int) -> world.Scene:
     return world.scene_at_random(np.random.default_rng((SEED, index)), 64, 64, 1 + index % 2)
 
 
-def drawn(home: Path, on: Host, row: str, steps: int, known: dict[str, list]) -> None:
-    """Notes of each picture what is right: all, the things, the background."""
-    asked = plan(home, row)
-    for index in range(PROMPTS):
-        if (key := f"{row}, {steps} steps, prompt {index}") in known:
-            continue
-        wanted = scene(index)
-        answer = on.txt2img(asked, prompt=world.caption(wanted), width=64, height=64, steps=steps, seed=SEED + SEEDS * index,
-                            batch_size=SEEDS, cfg_scale=CFG_SCALE, sampler_name="Euler",
-                            override_settings={"sd_model_checkpoint": "shapes"})
-        if answer.status != 200:
-            raise RuntimeError(answer.error)
-        found = [detect(picture) for picture in answer.pictures[:SEEDS]]
-        things = [has_only(each, [thing.name for thing in wanted.things]) for each in found]
-        grounds = [one_background(each, wanted.background) for each in found]
-        known[key] = [[bool(a and b), bool(a), bool(b)] for a, b in zip(things, grounds)]
-        write_text(home / "pictures.json", json.dumps(known))
+def key(row: str, steps: int, index: int) -> str:
+    return f"{row}, {steps} steps, prompt {index}"
+
+
+def drawn(on: Host, asked: dict, steps: int, index: int) -> list[str]:
+    """Of each picture of a prompt what is right: "t" the things, "b" the background."""
+    wanted = scene(index)
+    answer = on.txt2img(asked, prompt=world.caption(wanted), width=64, height=64, steps=steps, seed=SEED + SEEDS * index, batch_size=SEEDS,
+                        cfg_scale=CFG_SCALE, sampler_name="Euler", override_settings={"sd_model_checkpoint": "shapes"})
+    if answer.status != 200:
+        raise RuntimeError(answer.error)
+    found = [detect(picture) for picture in answer.pictures[:SEEDS]]
+    return ["t" * has_only(each, [thing.name for thing in wanted.things]) + "b" * one_background(each, wanted.background) for each in found]
 
 
 def table(known: dict[str, list], loss: dict[str, list[float]]) -> None:
     def right(row: str, steps: int) -> str:
-        marks = [mark for index in range(PROMPTS) for mark in known.get(f"{row}, {steps} steps, prompt {index}", [])]
+        marks = [mark for index in range(PROMPTS) for mark in known.get(key(row, steps, index), [])]
         if not marks:
             return "-"
-        whole, things, ground = (100 * np.mean([mark[i] for mark in marks]) for i in range(3))
-        low, high = wilson(sum(mark[0] for mark in marks), len(marks))
+        whole, things, ground = (100 * np.mean([set(right) <= set(mark) for mark in marks]) for right in ("tb", "t", "b"))
+        low, high = wilson(marks.count("tb"), len(marks))
         return f"{whole:.0f} % ({100 * low:.0f} to {100 * high:.0f}); {things:.0f}, {ground:.0f}"
 
     print(f"| | loss | low, middle, high noise | right at 20 steps; things, ground | at 10 steps | at 50 steps |\n|{6 * '---|'}")
@@ -164,22 +163,32 @@ def main() -> None:
     for name, count, seed in (("pictures", 10_000, 7), ("unseen", 200, 8)):
         if not (home / name / f"64x64-{count - 1:06d}.txt").exists():
             folder.write(home / name, count, ["64x64"], seed)
-    if "train" in chosen.only:
-        for row in (row for row in chosen.rows if row in TRAINED):
-            trained(home, row, chosen.minutes and max(0.01, chosen.minutes - (time.time() - began) / 60))
-    rows = [row for row in chosen.rows if row not in TRAINED or finished(home, row)]
-    loss, known = (json.loads(file.read_text(encoding="utf-8")) if (file := home / f"{name}.json").exists() else {}
-                   for name in ("losses", "pictures"))
-    for row in rows if "loss" in chosen.only else ():
-        if row not in loss and row != "saliency":
+    found = json.loads(KNOWN.read_text(encoding="utf-8")) if KNOWN.exists() else {"losses": {}, "pictures": {}}
+    loss, known = found["losses"], found["pictures"]
+
+    def keep() -> None:
+        write_text(KNOWN, json.dumps(found, indent=0))
+
+    def missing(row: str, steps: int) -> bool:
+        return (steps < 50 or row in (*MODELS, "full")) and key(row, steps, PROMPTS - 1) not in known
+
+    for row in chosen.rows:
+        unmeasured = row not in loss and row != "saliency"
+        undrawn = [steps for steps in chosen.steps if missing(row, steps)]
+        if row in TRAINED and (unmeasured or undrawn):
+            if "train" in chosen.only:
+                trained(home, row, chosen.minutes and max(0.01, chosen.minutes - (time.time() - began) / 60))
+            if not finished(home, row):
+                continue
+        if unmeasured and "loss" in chosen.only:
             loss[row] = losses(home, row)
-            write_text(home / "losses.json", json.dumps(loss))
-    if "draw" in chosen.only:
-        with served("--ckpt", "shapes") as on:
-            for steps in chosen.steps:
-                for row in rows:
-                    if steps < 50 or row in (*MODELS, "full"):
-                        drawn(home, on, row, steps, known)
+            keep()
+        if undrawn and "draw" in chosen.only:
+            with served("--ckpt", "shapes") as on:
+                for steps in undrawn:
+                    for index in (index for index in range(PROMPTS) if key(row, steps, index) not in known):
+                        known[key(row, steps, index)] = drawn(on, plan(home, row), steps, index)
+                        keep()
     table(known, loss)
 
 

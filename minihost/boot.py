@@ -23,7 +23,6 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
 
         from minihost import api, page
     from minihost.models import assembled
-
     transformers.logging.set_verbosity_error()
     scripts.load_scripts(folders := [Path(extension).resolve() for extension in extensions])
     script_callbacks.ui_settings_callback()
@@ -35,7 +34,6 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
                                 f"{', '.join(sd_models.checkpoints_list) or 'none'}")
     shared.opts.sd_model_checkpoint = found.title
     sd_models.reload_model_weights()
-
     demo = page.create_ui()
     app = api.create_app()
     script_callbacks.app_started_callback(demo, app)            # may add routes: the page takes the rest

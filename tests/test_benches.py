@@ -110,5 +110,5 @@ def test_afa_asks_for_every_row_and_takes_the_mean_of_weights(tmp_path, capsys):
     key = "middle_block.1.proj_in.weight"
     assert torch.allclose(merged[key], sum(each[key] for each in several) / 3, atol=1e-3) and not torch.equal(merged[key], several[0][key])
     assert afa.targets(tmp_path, "noise").aggregators.form.mode == "last" and afa.targets(tmp_path, "blocks").aggregators.form.mode == "full"
-    afa.table({"full, 20 steps, prompt 0": [[True, True, True], [False, True, False]]}, {"full": [0.1] * 10})
+    afa.table({afa.key("full", 20, 0): ["tb", "t"]}, {"full": [0.1] * 10})
     assert "| full | 0.1000 | 0.1000, 0.1000, 0.1000 | 50 % (9 to 91); 100, 50 | - | - |" in capsys.readouterr().out

@@ -19,7 +19,8 @@ Entries = tuple[int, ...]                   # which entry of each prompt's sched
 class Texts:
     """What one text encoder makes of a pass's prompts, with their prompt editing: what each says at a step."""
 
-    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], encoder: Model | None, rows: bool) -> None:
+    def __init__(self, p: Job, prompts: Sequence[str | None], negatives: Sequence[str | None], encoder: Model | None = None,
+                 rows: bool = False) -> None:
         """Prompts of regions; None is the job's own, or not asked for. Encoder None: the loaded one as it is. `rows`: the job's own are
         wanted, too, which the loaded one has made already. SDXL's sizes are those of the whole pass."""
         job: tuple[list[str], list[str]] = ([], [])
