@@ -26,6 +26,13 @@ def width_for(channels: int) -> int:
     return GROUPS * max(1, channels // 80)
 
 
+class Norm(nn.GroupNorm):
+    """Of one value to a group, too, as a single small picture has at the lowest level: PyTorch's own refuses that."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps, torch.backends.cudnn.enabled)
+
+
 class Attention(nn.Module):
     """Of pixels to `context`, or without one to each other."""
 
@@ -63,10 +70,10 @@ class Aggregator(nn.Module):
         super().__init__()
         self.space = "space" not in without
         self.inward = nn.Conv2d(models * channels, width, 1)
-        self.norm1, self.conv1 = nn.GroupNorm(GROUPS, width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm1, self.conv1 = Norm(GROUPS, width), nn.Conv2d(width, width, 3, padding=1)
         self.time = nn.Linear(embedding, width) if "time" not in without else None
-        self.norm2, self.conv2 = nn.GroupNorm(GROUPS, width), nn.Conv2d(width, width, 3, padding=1)
-        self.norm3, self.enter = nn.GroupNorm(GROUPS, width, eps=1e-6), nn.Conv2d(width, width, 1)
+        self.norm2, self.conv2 = Norm(GROUPS, width), nn.Conv2d(width, width, 3, padding=1)
+        self.norm3, self.enter = Norm(GROUPS, width, eps=1e-6), nn.Conv2d(width, width, 1)
         self.itself, self.gated = Attention(width), Gated(width)
         self.text = Attention(width, context) if "text" not in without else None
         self.leave = nn.Conv2d(width, width, 1)
