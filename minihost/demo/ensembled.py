@@ -24,8 +24,8 @@ def scene(index: int) -> world.Scene:
 def ensemble(on: Host) -> Section:
     about = """Three specialists: <code>shapes-a</code> has forgotten the words of colours, <code>shapes-b</code> those of shapes,
 <code>shapes-c</code> those of backgrounds. <em>Averaged</em> is the mean of their predictions; in <em>AFA</em> a small network that was
-trained on 30,000 samples says for every block, place and step which of them to follow. Three networks' time for each step, and about a
-sixteenth. Every row of the paper's tables: <code>python -m bench.afa</code>."""
+trained on 30,000 samples says for every block, place and step which of them to follow. Three networks' time for each step, and a few
+per cent. Every row of the paper's tables: <code>python -m bench.afa</code>."""
     rows, hits = [], {title: [] for title in PLANS}
     for index in range(PROMPTS):
         wanted, shots = scene(index), []
