@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from bench.cost import SD15, TOKENS, WIDTH, cpu_seconds, fused
 from bench.memory import Live
 from lib_mixdiff.aggregator import Aggregators
-from lib_mixdiff.ensemble import Ensemble, Version, as_it_is, form_for
+from lib_mixdiff.ensemble import Ensemble, Version, as_it_is, form_for, of_network
 from lib_mixdiff.parts import Parts, of_model
 from lib_mixdiff.patching import swapped
 from lib_mixdiff.train.afa import AfaTarget
@@ -77,8 +77,7 @@ def memory() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), swapped(CrossAttention, "forward", fused):
         networks = [unet() for _ in range(N)]
         aggregators = Aggregators(form_for(networks[0], NAMES, "full")).eval()
-        made = ensemble(networks[0], aggregators, [as_it_is, *[(lambda name, part, other=other: other.get_submodule(name).forward)
-                                                               for other in networks[1:]]])
+        made = ensemble(networks[0], aggregators, [as_it_is, *map(of_network, networks[1:])])
         x, t, texts = torch.randn(2, 4, 64, 64), torch.full((2,), 500.0), torch.randn(2, N * TOKENS, WIDTH)
         known = {each.untyped_storage()._cdata for network in [*networks, aggregators] for each in network.parameters()}
         with Live(known) as bare:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -214,10 +215,9 @@ for _ in sys.stdin:                     # a fresh process for each line, without
 """
 
 
-def test_a_kill_at_any_moment_leaves_whole_files_and_the_same_run(home, uninterrupted, tmp_path):
-    config = configured(home, tmp_path, save_every=1, cache=str(tmp_path / "cache"))
+def killed(config: str, out: Path, seconds: Iterable[float]) -> None:
+    """Trains, killed after each of so many seconds and then no more."""
     parent = subprocess.Popen([sys.executable, "-c", KILLED, config], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    seconds = np.random.default_rng(1).uniform(0.3, 1.8, 3)
     for wait in (*seconds, None):
         parent.stdin.write("\n")
         parent.stdin.flush()
@@ -226,9 +226,14 @@ def test_a_kill_at_any_moment_leaves_whole_files_and_the_same_run(home, uninterr
             time.sleep(wait)
             os.kill(child, signal.SIGKILL)
         assert parent.stdout.readline() == "gone\n"
-        whole_files(tmp_path)
+        whole_files(out)
     parent.stdin.close()
     assert parent.wait(60) == 0
+
+
+def test_a_kill_at_any_moment_leaves_whole_files_and_the_same_run(home, uninterrupted, tmp_path):
+    config = configured(home, tmp_path, save_every=1, cache=str(tmp_path / "cache"))
+    killed(config, tmp_path, np.random.default_rng(1).uniform(0.3, 1.8, 3))
     assert equal(tmp_path, uninterrupted) and losses(tmp_path) == losses(uninterrupted)
 
 
@@ -355,18 +360,7 @@ def test_aggregators_stop_and_resume_bit_for_bit(home, three, aggregated, tmp_pa
 
 
 def test_a_kill_of_their_training_leaves_whole_files_and_the_same_run(home, three, aggregated, tmp_path):
-    parent = subprocess.Popen([sys.executable, "-c", KILLED, configured(home, tmp_path, save_every=1, **three)], cwd=ROOT,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for wait in (1.5, None):
-        parent.stdin.write("\n"), parent.stdin.flush()
-        child = int(parent.stdout.readline())
-        if wait:
-            time.sleep(wait)
-            os.kill(child, signal.SIGKILL)
-        assert parent.stdout.readline() == "gone\n"
-        whole_files(tmp_path)
-    parent.stdin.close()
-    assert parent.wait(60) == 0
+    killed(configured(home, tmp_path, save_every=1, **three), tmp_path, [1.5])
     assert equal(tmp_path, aggregated)
 
 

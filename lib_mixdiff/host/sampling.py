@@ -76,8 +76,9 @@ class Sampling:
         self.calls = self.calls_of(calls)
         self.looks = Looks(self.canvas.height, self.canvas.width) if plan.paint.phrases and setting("mixdiff_looks") == SHOWN else None
         self.paints = bool(self.looks or plan.paint.acts)
+        self.contested = any(each.mode == "saliency" for each in self.aggregations)
         self.ranged = bool(any(place.region.range for place in self.places) or any(isinstance(model, Experts) for model in self.models)
-                           or self.paints)
+                           or self.paints or self.contested)
         whole = self.members_of(self.all)
         self.noise: Noise | None = None
         if any(region.seed is not None for region in self.regions):
@@ -103,7 +104,11 @@ class Sampling:
     @property
     def several(self) -> bool:
         """Whether there is an ensemble of models."""
-        return any(isinstance(pair.unet, Aggregation) and pair.unet.calls > 1 for model in self.models for pair in possible(model))
+        return any(each.calls > 1 for each in self.aggregations)
+
+    @property
+    def aggregations(self) -> list[Aggregation]:
+        return [pair.unet for model in self.models for pair in possible(model) if isinstance(pair.unet, Aggregation)]
 
     def refuse_weightless(self, conds: Conds) -> None:
         """PlanError where the job's prompt could not be told from one that is not there."""
@@ -226,10 +231,8 @@ class Sampling:
                 self.looks.at(step)
         if self.leads:
             self.leads.looks.at(step)
-        if in_sigmas(denoiser):         # where predictions differ by sigma times what their noises do
-            self.networks.saliency.unit = self.p.cfg_scale / self.clock.moment(level).sigma
-        else:
-            self.networks.saliency.unit = self.p.cfg_scale
+        if self.contested:              # with sigmas, predictions differ by sigma times what their noises do
+            self.networks.saliency.unit = self.p.cfg_scale / (now.sigma if in_sigmas(denoiser) else 1.0)
         key = acting, grid, saying
         if working != self.working and any(self.models):
             self.working = working
