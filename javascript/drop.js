@@ -149,7 +149,7 @@ class MixdiffFiles {
 
 (() => {
     const found = () => {
-        for (const root of document.querySelectorAll(".mixdiff-editor:not([data-files])")) {
+        for (const root of document.querySelectorAll(".mixdiff-editor[data-tab]:not([data-files])")) {
             if (!root.mixdiff) continue;
             root.dataset.files = "1";
             new MixdiffFiles(root);

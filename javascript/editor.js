@@ -210,7 +210,7 @@ class MixdiffEditor {
 (() => {
     // Both tabs are there at once; then there is nothing more to wait for.
     const watch = new MutationObserver(() => {
-        const roots = document.querySelectorAll(".mixdiff-editor"), texts = document.querySelectorAll("[id$=mixdiff_plan] textarea");
+        const roots = document.querySelectorAll(".mixdiff-editor[data-tab]"), texts = document.querySelectorAll("[id$=mixdiff_plan] textarea");
         if (!roots.length || roots.length > texts.length) return;
         for (const root of roots) root.mixdiff ??= new MixdiffEditor(root, root.dataset.tab);
         watch.disconnect();

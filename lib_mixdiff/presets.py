@@ -27,7 +27,7 @@ def checked(name: object) -> str:
         raise PlanError("name", name, remedy, "{value} is not a name")
     name = unicodedata.normalize("NFC", name)
     if not name or name != name.strip().strip(".") or FORBIDDEN & set(name) or any(unicodedata.category(c) in NO_LETTERS for c in name):
-        raise PlanError("name", name, remedy, "{value} cannot be the name of a preset")
+        raise PlanError("name", name, remedy, "{value} cannot be the name of a file")
     if len(name) > LONGEST or len(name.encode()) > LONGEST_BYTES:
         raise PlanError("name", name, remedy, "{value} is too long")
     if name.split(".")[0].rstrip().lower() in RESERVED:

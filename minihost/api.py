@@ -10,6 +10,7 @@ from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from modules import errors, infotext_utils, scripts, sd_models, sd_samplers, shared
+from modules.call_queue import queue_lock
 from modules.errors import NotHere
 from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img, process_images
 from PIL import Image, PngImagePlugin
@@ -73,7 +74,7 @@ def run(request: BaseModel, job: type, runner: scripts.ScriptRunner, **pictures:
     p = job(**{f.name: value for f in fields(job) if (value := getattr(request, f.name)) is not None} | pictures)
     p.scripts, p.script_args = runner, script_args(runner, request.alwayson_scripts)
     p.sampler_name = p.sampler_name or request.sampler_index
-    with shared.queue_lock:
+    with queue_lock:
         try:
             shared.state.begin(job=f"scripts_{'img2img' if runner is scripts.scripts_img2img else 'txt2img'}")
             processed = process_images(p)
@@ -103,10 +104,9 @@ def progress() -> dict[str, Any]:
 
 
 def set_options(request: dict[str, Any] = Body()) -> None:      # noqa: B008
-    name = request.get("sd_model_checkpoint")
-    if name is not None and name not in sd_models.checkpoint_aliases:
+    if (name := request.get("sd_model_checkpoint")) is not None and name not in sd_models.checkpoint_aliases:
         raise RuntimeError(f"model {name!r} not found")
-    with shared.queue_lock:
+    with queue_lock:
         for key, value in request.items():
             shared.opts.set(key, value)
         sd_models.reload_model_weights()

@@ -26,8 +26,8 @@ def boot(checkpoint: str | None = None, models: Path | str | None = None, extens
     transformers.logging.set_verbosity_error()
     scripts.load_scripts(folders := [Path(extension).resolve() for extension in extensions])
     script_callbacks.ui_settings_callback()
-    sd_models.list_models(folder := Path(models or assembled()))
-    shared.models_path = str(folder)
+    shared.models_path = str(folder := Path(models or assembled()))
+    sd_models.list_models()
     found = sd_models.checkpoint_aliases.get(checkpoint) if checkpoint else next(iter(sd_models.checkpoints_list.values()), None)
     if found is None:
         raise FileNotFoundError(f"no checkpoint {checkpoint or 'NAME'}.safetensors with a yaml beside it in {folder}; there is: "

@@ -203,7 +203,7 @@ def test_presets_are_saved_loaded_renamed_exported_imported_and_deleted(fresh):
     said(page, f"called {name} 2 now")
     assert presets() == [name + " 2"]
     press("Rename…", "../evil")
-    said(page, "cannot be the name of a preset")
+    said(page, "cannot be the name of a file")
     with page.expect_download() as download:
         press("Export")
     assert download.value.suggested_filename == f"{name} 2.json"

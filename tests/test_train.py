@@ -1,15 +1,18 @@
 """Laws of the trainer's loop: a resumed run is the same run, so is one on more processes, and no file is ever half written."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +27,12 @@ from safetensors.torch import load_file
 from lib_mixdiff import aggregator
 from lib_mixdiff.plan import Plan
 from lib_mixdiff.train import atomic
-from lib_mixdiff.train.__main__ import TARGETS, main
+from lib_mixdiff.train.__main__ import TARGETS, main, train
 from lib_mixdiff.train.cache import Cache
 from lib_mixdiff.train.checkpoint import Checkpoint
-from lib_mixdiff.train.config import Config
+from lib_mixdiff.train.config import Config, read
 from lib_mixdiff.train.data import Batch
+from lib_mixdiff.turns import Turns
 from minihost import models
 from minihost.shapes import folder
 from tests import tiny
@@ -250,6 +254,25 @@ def test_a_signal_ends_the_step_and_saves(home, uninterrupted, tmp_path, monkeyp
     assert snapshot(tmp_path)["step"] == 1 and "stopped after step 1; the same command goes on" in capsys.readouterr().out
     main([configured(home, tmp_path)])
     assert equal(tmp_path, uninterrupted)
+
+
+def test_in_turns_it_is_the_same_run_and_a_stop_leaves_what_is_learned(home, uninterrupted, tmp_path, capsys):
+    """Left alone after so many pieces of work; the result has its own folder, and so has what going on needs."""
+    config = read(Path(configured(home, tmp_path, work=str(tmp_path / "work"), cache=None)))
+    for pieces in (4, 13, 2, 1, 1):
+        try:
+            train(config, Turns(io.StringIO("go\n" * pieces), print, 0))
+        except KeyboardInterrupt:
+            assert not (tmp_path / "work" / "run.snapshot").exists(), "before the first step it is over at once"
+    said = capsys.readouterr().out
+    assert said.count("stopped after step") >= 2 and said.count("turn over") > 20
+    assert (tmp_path / "work" / "cache").is_dir() and (tmp_path / "work" / "run.log.jsonl").exists()
+    shutil.copy(tmp_path / "work" / "run.snapshot", tmp_path)
+    assert equal(tmp_path, uninterrupted)
+    for word, there in (("pause", False), ("stop", True)):
+        again = replace(config, work=None, out=str(tmp_path / word), cache=str(home / "cache"))
+        train(again, Turns(io.StringIO(f"go\n{word}\n"), print, 0))
+        assert snapshot(tmp_path / word)["step"] == 1 and (tmp_path / word / "run.safetensors").exists() == there
 
 
 @pytest.mark.parametrize("keys, sentence", [

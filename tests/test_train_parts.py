@@ -381,7 +381,7 @@ def test_the_documents_examples_are_read_and_every_key_stands_there_with_its_def
         told |= dict(zip(names, values if len(values) == len(names) else values * len(names)))
     known = {name: field.default for name, field in Config.keyed().items()}
     assert told.keys() == known.keys()
-    words = {"required": MISSING, "none": None, "all noise": None, "the configuration's": None, "OUT/cache": None, "the commonest": None}
+    words = {"required": MISSING, "none": None, "all noise": None, "the configuration's": None, "OUT": None, "WORK/cache": None, "the commonest": None}
     for name, value in told.items():
         default = known[name] if known[name] != () else None
         expected = words[value] if value in words else yaml.load(value, Loader)

@@ -1,4 +1,4 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read and presets."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read, presets and train."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
-from lib_mixdiff.host import shelf
+from lib_mixdiff.host import shelf, training
+from lib_mixdiff.host.dataset import look
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder, kept
 from lib_mixdiff.host.preview import preview
@@ -22,6 +23,7 @@ from lib_mixdiff.host.prompts import lengths
 from lib_mixdiff.host.travel import read
 from lib_mixdiff.influence import COLORS
 from lib_mixdiff.plan import VERSION, Plan, schema
+from lib_mixdiff.turns import PAUSE, STOP
 
 
 def add_routes(app: FastAPI) -> None:
@@ -29,7 +31,9 @@ def add_routes(app: FastAPI) -> None:
     for method, name, answer in (("GET", "schema", _schema), ("GET", "version", _version), ("POST", "check", _check),
                                  ("POST", "preview", _preview), ("PUT", "assets", _assets), ("GET", "assets/{digest}", _asset),
                                  ("POST", "read", _read), ("GET", "presets", _presets),
-                                 *((method, "presets/{name}", _preset) for method in shelf.OF_ONE)):
+                                 *((method, "presets/{name}", _preset) for method in shelf.OF_ONE),
+                                 *(("POST", f"train/{name}", _train) for name in TRAIN), ("GET", "train/status", _training),
+                                 ("DELETE", "train/{name}", _forget), ("GET", "train/{name}/{sample}", _sample)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
@@ -102,6 +106,30 @@ async def _presets(request: Request) -> dict[str, Any]:
 async def _preset(request: Request) -> Any:
     body = await _json(request) if request.method in ("PUT", "PATCH") else {}
     return await run_in_threadpool(shelf.OF_ONE[request.method], request.path_params["name"], body)
+
+
+TRAIN = {"look": lambda body: look(body.get("data"), body.get("resolution")), "start": training.start,
+         "pause": lambda body: training.end(body.get("name"), PAUSE, body.get("now") is True),
+         "stop": lambda body: training.end(body.get("name"), STOP, body.get("now") is True)}       # what a request for /train/... does
+
+
+async def _train(request: Request) -> dict[str, Any]:
+    return await run_in_threadpool(TRAIN[request.url.path.rpartition("/")[2]], await _json(request))
+
+
+async def _training(request: Request) -> dict[str, Any]:
+    return await run_in_threadpool(training.status, request.query_params.get("name"))
+
+
+async def _forget(request: Request) -> dict[str, Any]:
+    return await run_in_threadpool(training.delete, request.path_params["name"])
+
+
+async def _sample(request: Request) -> Response:
+    """A sheet of sample pictures."""
+    if (file := training.named(request.path_params["name"]).sample(request.path_params["sample"])) is None:
+        raise HTTPException(404, "there is no such picture")
+    return Response(file.read_bytes(), media_type="image/png")
 
 
 async def _bytes(request: Request) -> bytes:

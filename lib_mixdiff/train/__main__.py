@@ -33,6 +33,7 @@ from lib_mixdiff.train.config import Config, read
 from lib_mixdiff.train.data import Data, Order
 from lib_mixdiff.train.faults import TrainError
 from lib_mixdiff.train.unet import UnetTarget
+from lib_mixdiff.turns import GO, PAUSE, Turns
 
 TARGETS = {"unet": UnetTarget, "afa": AfaTarget}
 INTERVALS = 10  # of validation
@@ -40,7 +41,8 @@ PATIENCE = 5  # steps in a row without a finite gradient
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
-def train(config: Config) -> None:
+def train(config: Config, turns: Turns | None = None) -> None:
+    """`turns`: worked in, and not longer than those are given."""
     began = time.time()
     if config.precision == "float16" and not torch.cuda.is_available():
         raise TrainError("precision: float16 needs a graphics card; use bfloat16 or float32.")
@@ -48,9 +50,17 @@ def train(config: Config) -> None:
     patient = InitProcessGroupKwargs(timeout=timedelta(days=7))
     accelerator = Accelerator(mixed_precision=PRECISION[config.precision], kwargs_handlers=[patient])
     first, device = accelerator.is_main_process, accelerator.device
-    say = (lambda text: print(text, flush=True)) if first else (lambda text: None)
-    out = Path(config.out)
-    file = {kind: out / f"{config.name}.{kind}" for kind in ("safetensors", "snapshot", "log.jsonl")}
+    out, work = Path(config.out), Path(config.work or config.out)
+    file = {kind: folder / f"{config.name}.{kind}" for kind, folder in (("safetensors", out), ("snapshot", work), ("log.jsonl", work))}
+    say = spoken if first else (lambda text: None)
+
+    def told() -> str:
+        """Between two pieces of work: GO, or how to end."""
+        return turns.next() if turns and first else GO
+
+    def between() -> None:
+        if told() != GO:
+            raise KeyboardInterrupt
 
     # The arithmetic: a step learns from `batch` samples of each process, `accumulate` times.
     processes, rank = accelerator.num_processes, accelerator.process_index
@@ -61,9 +71,11 @@ def train(config: Config) -> None:
     # What is trained, and on what: encoded by the first process, read by all.
     target = TARGETS[config.target](config)
     if first:
-        sweep(out, f"{config.name}.")
+        for folder in {out, work}:
+            sweep(folder, f"{config.name}.")
+    between()
     with accelerator.main_process_first():
-        data = Data(config, target.sources, target.part, device, say)
+        data = Data(config, target.sources, target.part, device, say, between)
     order = Order(data.buckets(), whole, config.seed)
     facts = {"batch of all processes": whole, **target.facts(), "data": data.digest()}
 
@@ -120,8 +132,8 @@ def train(config: Config) -> None:
         if not first or not data.checks:
             return
         with averaged(), accelerator.autocast():
-            losses = [float(np.mean([float(loss) for some in data.check(k, INTERVALS, config.batch) for loss in target(some.to(device))]))
-                      for k in range(INTERVALS)]
+            losses = [float(np.mean([float(loss) for some in data.check(k, INTERVALS, config.batch) if told()
+                                     for loss in target(some.to(device))])) for k in range(INTERVALS)]
         report(validation=losses, timesteps=target.part.intervals(INTERVALS))
         say(f"step {done}: validation {np.mean(losses):.4f}; by noise, rising: {' '.join(f'{loss:.4f}' for loss in losses)}")
 
@@ -135,7 +147,7 @@ def train(config: Config) -> None:
         across = math.ceil(len(drawn) ** 0.5)
         rows = [np.concatenate([*drawn[i:i + across], *[np.zeros_like(drawn[0])] * (i + across - len(drawn))], 1)
                 for i in range(0, len(drawn), across)]
-        with replacing(out / f"{config.name}.{done:06d}.png") as part:
+        with replacing(work / f"{config.name}.{done:06d}.png") as part:
             Image.fromarray(np.concatenate(rows)).save(part, "PNG")
 
     if not done:
@@ -174,7 +186,9 @@ def train(config: Config) -> None:
                                      f"{file['snapshot']} has the last good state, if it was saved before.")
 
             # All processes stop together: the signal may have reached only one of them.
-            stop = accelerator.reduce(torch.tensor([len(stopped) + (first and time.time() > deadline)], dtype=torch.float32, device=device))
+            word = told()
+            ends = len(stopped) + (word != GO) + (first and time.time() > deadline)
+            stop = accelerator.reduce(torch.tensor([ends], dtype=torch.float32, device=device))
             last = done >= config.steps or bool(stop.item() > 0)
             if done % config.log_every == 0 or last:
                 mean = accelerator.reduce(torch.stack(losses or [total]).mean(), "mean").item()
@@ -190,16 +204,23 @@ def train(config: Config) -> None:
             if done % config.sample_every == 0 or done >= config.steps:
                 draw()
             if done % config.save_every == 0 or last:
-                save(usable=not stopped or done >= config.steps)
+                save(usable=not (stopped or word == PAUSE) or done >= config.steps)
             if last:
                 break
     accelerator.wait_for_everyone()
     if done < config.steps:
         say(f"stopped after step {done}; the same command goes on from {file['snapshot']}")
+        if file["safetensors"].exists():
+            say(f"What is learned so far is in {file['safetensors']}; the plan that uses it:\n{json.dumps(target.plan())}")
     else:
         if not file["safetensors"].exists():
             save(usable=True)
         say(f"{file['safetensors']} is trained. Put it {target.home}; the plan that uses it:\n{json.dumps(target.plan())}")
+
+
+def spoken(text: str) -> None:
+    with contextlib.suppress(OSError):  # whoever listened is gone
+        print(text, flush=True)
 
 
 def mine(config: Config, rank: int, processes: int, turn: int) -> range:
@@ -233,9 +254,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lib_mixdiff.train", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    config = parser.parse_args(arguments).config
+    parser.add_argument("--turns", action="store_true", help="work when the program that started this one says so on standard input")
+    chosen = parser.parse_args(arguments)
     try:
-        train(read(config))
+        train(read(chosen.config), Turns(sys.stdin, spoken) if chosen.turns else None)
     except TrainError as error:
         sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)
     except KeyboardInterrupt:

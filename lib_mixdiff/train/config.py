@@ -19,8 +19,8 @@ PATH = Text(1, noun="the path of a .safetensors checkpoint")
 NODE = Array(Integer(0, 2**20), "level", "index")
 # What may differ between a snapshot and the run that goes on from it. `batch` and `accumulate` may, too, while their product with
 # the number of processes stays.
-FREE = {"out", "name", "cache", "checkpoint", "models", "data", "batch", "accumulate", "steps", "minutes", "save_every", "log_every",
-        "sample_every", "prompts", "sample_size", "guidance", "validate_every", "checkpointing", "skip_bad"}
+FREE = {"out", "work", "name", "cache", "checkpoint", "models", "data", "batch", "accumulate", "steps", "minutes", "save_every",
+        "log_every", "sample_every", "prompts", "sample_size", "guidance", "validate_every", "checkpointing", "skip_bad"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class Config(Record):
     data: str = key(Text(1, noun="a folder of pictures with .txt captions"))
     out: str = key(Text(1, noun="a folder"), "out")
     name: str | None = key(Text(1, 80), None)  # null = the configuration file's
-    cache: str | None = key(Text(1, noun="a folder"), None)  # null = OUT/cache
+    work: str | None = key(Text(1, noun="a folder"), None)  # of what going on needs and shows; null = OUT
+    cache: str | None = key(Text(1, noun="a folder"), None)  # null = WORK/cache
     node: tuple[int, int] | None = key(NODE, None)
     complement: tuple[tuple[int, int], ...] | None = key(List(NODE, 1), None)
     noise: str | Lognormal = key(Either(lambda: (Choice(("uniform",)), Object(lambda: Lognormal))), "uniform")

@@ -75,17 +75,19 @@ def shuffled(kind: int, seed: int, first: int, second: int, count: int) -> np.nd
 class Data:
     """The folder's pictures, encoded; held-out ones aside."""
 
-    def __init__(self, config: Config, sources: list[Checkpoint], part: Part, device: torch.device,
-                 say: Callable[[str], None]) -> None:
-        """`sources`: the first one's VAE encodes the pictures, each one's text encoder the captions, in the order of `Batch.contexts`."""
+    def __init__(self, config: Config, sources: list[Checkpoint], part: Part, device: torch.device, say: Callable[[str], None],
+                 between: Callable[[], None] = lambda: None) -> None:
+        """`sources`: the first one's VAE encodes the pictures, each one's text encoder the captions, in the order of `Batch.contexts`.
+        `between` is called between pieces of work, and may end it."""
         checkpoint = sources[0]
         self.part, self.config, self.scale = part, config, checkpoint.scale_factor
-        home = Path(config.cache or Path(config.out) / "cache")
+        self.say, self.between = say, between
+        home = Path(config.cache or Path(config.work or config.out) / "cache")
         shape = (checkpoint.unit, config.resolution)
         self.latents = Cache(home / f"latents-{checkpoint.fingerprint(VAE, *shape)}")
         found, bad = pictures(Path(config.data))
         images = {p.key: p for p in found}
-        self.encode_pictures({key: p for key, p in images.items() if key not in self.latents}, checkpoint, bad, device, say)
+        self.encode_pictures({key: p for key, p in images.items() if key not in self.latents}, checkpoint, bad, device)
         total = len(found) + len(bad)
         found = [p for key, p in images.items() if key in self.latents]
         if not found:
@@ -95,22 +97,22 @@ class Data:
         for each in sources:
             version = each.params["cond_stage_config"].get("params", {}).get("version", "")
             self.features.append(Cache(home / f"text-{each.fingerprint(TEXT, config.tokens, version)}"))
-            self.encode_captions([c for c in captions if c not in self.features[-1]], self.features[-1], each, device, say)
+            self.encode_captions([c for c in captions if c not in self.features[-1]], self.features[-1], each, device)
         held = self.held_out(found, config.validation)
         self.checks = [p for p in found if p.name in held]
         self.pictures: list[Picture] = [p for p in found if p.name not in held]
         self.keys = {p.name: key for key, p in images.items()}
         say(f"{len(self.pictures)} pictures, {len(captions) - 1} captions" + (f", {len(held)} pictures held out" if held else ""))
 
-    def encode_pictures(self, missing: dict[str, Picture], checkpoint: Checkpoint, bad: list[str], device: torch.device,
-                        say: Callable[[str], None]) -> None:
+    def encode_pictures(self, missing: dict[str, Picture], checkpoint: Checkpoint, bad: list[str], device: torch.device) -> None:
         """Looks at all of them first: who has bad files learns it before the long work."""
         total, by_size = len(missing) + len(bad), defaultdict(list)
         for key, picture in missing.items():
+            self.between()
             pixels = opened(picture, checkpoint.unit, self.config.resolution)
             bad.append(pixels) if isinstance(pixels, str) else by_size[pixels.shape[:2]].append(key)
         for sentence in bad if self.config.skip_bad else ():
-            say(f"left out: {sentence}")
+            self.say(f"left out: {sentence}")
         if bad and not self.config.skip_bad:
             refuse(bad, total)
         if not by_size:
@@ -119,29 +121,30 @@ class Data:
         with torch.inference_mode():
             for (height, width), keys in by_size.items():
                 for some in pieces(keys, max(1, min(64, PIXELS // (height * width)))):
+                    self.between()
                     pixels = np.stack([opened(missing[key], checkpoint.unit, self.config.resolution) for key in some])
                     pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
                     tensors |= dict(zip(some, vae.moments(pixels).half().cpu()))
                     if len(tensors) >= FILE:
                         self.latents.add(tensors)
                         done, tensors = done + len(tensors), {}
-                        say(f"pictures encoded: {done} of {len(missing)}")
+                        self.say(f"pictures encoded: {done} of {len(missing)}")
         if tensors:
             self.latents.add(tensors)
-            say(f"pictures encoded: {len(missing)} of {len(missing)}")
+            self.say(f"pictures encoded: {len(missing)} of {len(missing)}")
 
-    def encode_captions(self, missing: list[str], into: Cache, checkpoint: Checkpoint, device: torch.device,
-                        say: Callable[[str], None]) -> None:
+    def encode_captions(self, missing: list[str], into: Cache, checkpoint: Checkpoint, device: torch.device) -> None:
         if not missing:
             return
         text, done = checkpoint.text(self.config.tokens).to(device), 0
         if long := sum(text.length(caption) > self.config.tokens for caption in missing):
-            say(f"{long} captions are cut after {self.config.tokens} tokens; tokens: {self.config.tokens + 75} would take more")
+            self.say(f"{long} captions are cut after {self.config.tokens} tokens; tokens: {self.config.tokens + 75} would take more")
         with torch.inference_mode():
             for some in pieces(missing, FILE):
+                self.between()
                 into.add(dict(zip(some, torch.cat([text(few).half().cpu() for few in pieces(some, 32)]))))
                 done += len(some)
-                say(f"captions encoded: {done} of {len(missing)}")
+                self.say(f"captions encoded: {done} of {len(missing)}")
 
     def held_out(self, found: list[Picture], share: float) -> set[str]:
         """The names of those that are only looked at; which, depends on the name alone, so more pictures move few."""

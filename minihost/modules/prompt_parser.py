@@ -29,7 +29,6 @@ SHOW = {hidden: plain for plain, hidden in HIDE.items()}
 
 class SdConditioning(list):
     """Prompts, and what an SDXL text encoder wants to know beside them."""
-
     def __init__(self, prompts: Sequence[str], is_negative_prompt: bool = False, width: int | None = None,
                  height: int | None = None, copy_from: Any = None) -> None:
         super().__init__(prompts)

@@ -5,7 +5,6 @@ from torch import Tensor
 
 class ImageRNG:
     """`next()` gives noise (b, *shape), each call the next draw of every image's generator."""
-
     def __init__(self, shape: tuple[int, ...], seeds: list[int]) -> None:
         self.shape, self.seeds = shape, seeds
         self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]

@@ -20,7 +20,6 @@ scripts_data: list[tuple[type, str]] = []         # classes, and the files that 
 
 class Script:
     """One object per tab. Any of HOOKS may be a method; its last positional arguments are the values of what `ui` returned."""
-
     name = filename = tabname = infotext_fields = paste_field_names = api_info = None
     is_txt2img = is_img2img = False
     args_from = args_to = 0

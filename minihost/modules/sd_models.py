@@ -22,10 +22,10 @@ checkpoint_aliases: dict[str, CheckpointInfo] = {}
 model_data = shared         # where the loaded one is
 
 
-def list_models(folder: Path) -> None:
+def list_models() -> None:
     checkpoints_list.clear()
     checkpoint_aliases.clear()
-    found = (path for path in folder.glob("*.safetensors") if path.with_suffix(".yaml").is_file())
+    found = (path for path in Path(shared.models_path).glob("*.safetensors") if path.with_suffix(".yaml").is_file())
     for info in map(CheckpointInfo, sorted(found, key=lambda path: path.stem)):
         checkpoints_list[info.title] = info
         checkpoint_aliases.update(dict.fromkeys(info.ids, info))

@@ -1,5 +1,4 @@
 """What all modules share: settings, the state of the job and the loaded model."""
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +47,6 @@ class State:
         self.interrupted = True
 
 
-queue_lock = threading.Lock()           # jobs from the API and from the page run one at a time
 opts = Options(**FREE, **FIXED)
 state = State()
 state.begin("")

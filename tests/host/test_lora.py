@@ -221,6 +221,21 @@ def test_together_with_another_checkpoint_in_the_region(go):
     assert np.array_equal(go(all_over(f"{PROMPT} <lora:{A}>", model=early)), theirs)
 
 
+@pytest.mark.parametrize("mode", ["blocks", "noise", "saliency", "merge"])
+def test_in_an_ensemble_it_acts_on_every_model(go, place, mode):
+    """As the job's own LoRA does, on both checkpoints; on one checkpoint twice, as on the checkpoint."""
+    def of(*models: str) -> dict:
+        return {"afa": {"models": list(models), "mode": mode}}
+    called, itself, both = f"{PROMPT} <lora:{A}>", of(place[2].stem, place[2].stem), of(place[2].stem, OTHER)
+    plain, alone = go(), go(prompt=called)
+    assert near(go(all_over(called, model=itself)), alone) and near(go({"model": itself}, prompt=called), alone)
+    expected = go({"model": both}, prompt=called)
+    assert near(go(all_over(called, model=both)), expected) and np.abs(expected - go({"model": both})).max() > 1e-2
+    added = go(all_over(f"{PROMPT} <lora:{A}:0.4>", model=both), prompt=f"{PROMPT} <lora:{A}:0.6>")
+    assert near(added, expected)
+    assert np.array_equal(go(), plain)
+
+
 @pytest.mark.parametrize("plan", [{}, {"regions": [{"box": [0, 0, 0.5, 1]}, {"box": [0.5, 0, 1, 1], "prompt": f"a blue cross <lora:{B}>"}]},
                                   {"model": OTHER}], ids=["alone", "regions", "another checkpoint"])
 def test_in_a_models_prompt_it_is_all_of_that_models(go, plan):

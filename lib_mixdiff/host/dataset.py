@@ -1,0 +1,52 @@
+"""A look at a folder before a training: its pictures and captions, and what is wrong with them."""
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib_mixdiff.errors import PlanError
+from lib_mixdiff.train.faults import TrainError
+from lib_mixdiff.train.folder import opened, pictures
+
+UNIT = 64               # px: sides of Stable Diffusion 1's pictures are multiples
+SECONDS = 10.0          # of looking; a training looks at what is left
+SHOWN, THUMBNAIL = 24, (160, 160)
+
+
+def look(data: object, resolution: object = None) -> dict[str, Any]:
+    """How many pictures there are, how many of them were opened in the time there is, by size, what is wrong with which, and the first
+    ones with their captions; PlanError."""
+    if not isinstance(data, str) or not data.strip():
+        raise PlanError("data", data, "name one that holds pictures and their .txt captions", "{value} is no folder")
+    try:
+        found, bad = pictures(Path(data.strip()))
+    except TrainError as error:
+        raise PlanError("data", data, str(error).removeprefix("data: ").rstrip("."), "{value} cannot be used") from None
+    until, sizes, shown, seen = time.monotonic() + SECONDS, Counter[str](), [], 0
+    for picture in found:
+        if time.monotonic() > until:
+            break
+        pixels, seen = opened(picture, UNIT, resolution if isinstance(resolution, int) else None), seen + 1
+        if isinstance(pixels, str):
+            bad.append(pixels)
+            continue
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        sizes[size] += 1
+        if len(shown) < SHOWN:
+            shown.append({"name": picture.name, "caption": picture.caption, "size": size, "image": _thumbnail(Image.fromarray(pixels))})
+    return {"pictures": len(found), "opened": seen, "usable": sum(sizes.values()), "sizes": dict(sizes.most_common()), "bad": bad,
+            "shown": shown}
+
+
+def _thumbnail(image: Image.Image) -> str:
+    """As a data URI."""
+    file = io.BytesIO()
+    image.thumbnail(THUMBNAIL)
+    image.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

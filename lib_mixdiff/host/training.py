@@ -1,0 +1,250 @@
+"""Trainings: each is a folder with all that it needs to go on, and, while it runs, a process (`lib_mixdiff.train`) that takes turns with
+the host's jobs."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from modules import devices, sd_models, shared
+from modules.call_queue import queue_lock
+
+from lib_mixdiff.errors import PlanError, inside
+from lib_mixdiff.host import aggregation
+from lib_mixdiff.host.checkpoints import found_by
+from lib_mixdiff.presets import checked
+from lib_mixdiff.train.atomic import write_text
+from lib_mixdiff.train.config import Config
+from lib_mixdiff.turns import GO, OVER, PAUSE, STOP
+
+OURS = ("out", "work", "cache")         # keys of the configuration that are the host's to say
+RUNNING, PAUSED, STOPPED, FINISHED, FAILED, INTERRUPTED = "running", "paused", "stopped", "finished", "failed", "interrupted"
+ENDED = {PAUSE: PAUSED, STOP: STOPPED}
+POINTS, LINES, RECENT = 400, 200, 50         # of a curve, of what it said, and from which its pace is taken
+ONE = Lock()
+
+
+class Training:
+    """One by its name."""
+
+    live: Training | None = None        # the one that runs
+
+    def __init__(self, name: str) -> None:
+        self.name, self.home = name, folder() / name
+        self.word, self.waits, self.began = GO, False, float("inf")
+
+    # --- its files ---
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads(self._file("yaml").read_text(encoding="utf-8"))
+
+    @property
+    def state(self) -> str:
+        if Training.live is self:
+            return RUNNING
+        with suppress(OSError, ValueError):
+            return json.loads(self._file("state.json").read_text(encoding="utf-8"))["state"]
+        return INTERRUPTED
+
+    @property
+    def said(self) -> list[str]:
+        with suppress(OSError):
+            return self._file("said.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+        return []
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """As docs/training.md has it; its last line may be half there."""
+        lines: list[dict[str, Any]] = []
+        with suppress(OSError, ValueError):
+            for line in self._file("log.jsonl").read_text(encoding="utf-8").splitlines():
+                lines.append(json.loads(line))
+        return lines
+
+    @property
+    def result(self) -> Path:
+        return Path(self.config["out"]) / f"{self.name}.safetensors"
+
+    def sample(self, name: str) -> Path | None:
+        return next((path for path in self._samples() if path.name == name), None)
+
+    def _samples(self) -> list[Path]:
+        return sorted(self.home.glob(f"{self.name}.[0-9]*.png"))
+
+    def _file(self, kind: str) -> Path:
+        return self.home / f"{self.name}.{kind}"
+
+    def write(self, config: Config) -> None:
+        write_text(self._file("yaml"), json.dumps(config.to_dict()))         # which is YAML
+
+    def status(self) -> dict[str, Any]:
+        config, log, said = self.config, self.log, self.said
+        losses = [line for line in log if "loss" in line]
+        now = losses[-1] if losses else {"step": 0}
+        recent = [(line["time"], line["step"]) for line in losses if line["time"] > self.began][-RECENT:]
+        (since, first), (until, last) = (recent or [(0, 0)])[0], (recent or [(0, 0)])[-1]
+        left = (until - since) / (last - first) * (config["steps"] - last) if last > first else None
+        plan = next((json.loads(line) for line in reversed(said) if line.startswith('{"model"')), None)
+        return {
+            "name": self.name, "home": str(self.home), "target": config["target"],
+            "state": self.state, "waits": self.waits, "ends": self.word != GO,
+            "step": now["step"], "steps": config["steps"], "left_s": left,
+            "loss": [[line["step"], line["loss"]] for line in losses[::max(1, len(losses) // POINTS)]],
+            "validation": [[line["step"], sum(line["validation"]) / len(line["validation"])] for line in log if "validation" in line],
+            "samples": [path.name for path in self._samples()], "said": said[-LINES:],
+            "left_out": [line.partition(": ")[2] for line in said if line.startswith("left out: ")],
+            "file": str(self.result) if self.result.exists() else None, "plan": plan if self.result.exists() else None}
+
+    # --- its process ---
+
+    def start(self) -> None:
+        """Begins, or goes on."""
+        root, device = Path(__file__).parents[2], devices.device
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "PYTHONIOENCODING": "utf-8"}
+        if device.type == "cpu":
+            environment["ACCELERATE_USE_CPU"] = "true"
+        elif device.index is not None and "CUDA_VISIBLE_DEVICES" not in os.environ:
+            environment["CUDA_VISIBLE_DEVICES"] = str(device.index)
+        self.word, self.began, Training.live = GO, time.time(), self
+        self._file("state.json").unlink(missing_ok=True)     # so that it is interrupted, should the host end
+        self._file("said.txt").unlink(missing_ok=True)
+        try:
+            self.process = subprocess.Popen([sys.executable, "-m", "lib_mixdiff.train", "--turns", str(self._file("yaml"))], cwd=root,
+                                            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                            text=True, encoding="utf-8", errors="replace")
+        except OSError:
+            Training.live = None
+            raise
+        Thread(target=self._give_turns, daemon=True, name=f"mixdiff training {self.name}").start()
+
+    def _give_turns(self) -> None:
+        """To its end. A job that came during a turn is next."""
+        try:
+            working = self._heard()         # until it is ready
+            while working:
+                self.waits = True
+                with queue_lock:
+                    self.waits = False
+                    print(self.word, file=self.process.stdin, flush=True)
+                    working = self._heard()
+                time.sleep(0.01)            # for who waits, where the queue is not first come, first served
+        except OSError:                     # it is gone
+            pass
+        finally:
+            ended, code = ENDED.get(self.word), self.process.wait()
+            done = (self.log or [{"step": 0}])[-1]["step"] >= self.config["steps"]
+            with queue_lock:
+                sd_models.list_models()     # there may be one more
+            state = FINISHED if code == 0 and done else ended or FAILED
+            write_text(self._file("state.json"), json.dumps({"state": state}))
+            Training.live = None
+
+    def _heard(self) -> bool:
+        """What it says until its turn is over; False where it has ended."""
+        with self._file("said.txt").open("a", encoding="utf-8") as said:
+            for line in self.process.stdout:
+                if line.rstrip("\n") == OVER:
+                    return True
+                said.write(line)
+                said.flush()
+        return False
+
+
+def folder() -> Path:
+    return Path(shared.data_path) / "mixdiff" / "training"
+
+
+def names() -> list[str]:
+    """The latest first."""
+    found = [path for path in folder().glob("*/*.yaml") if path.stem == path.parent.name]
+    return [path.stem for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def named(name: object) -> Training:
+    """PlanError, with status 404."""
+    if name not in names():
+        raise _refusal(404, "name", name, f"use one of those that are here: {', '.join(names()) or 'none'}", "there is no training {value}")
+    return Training.live if Training.live and Training.live.name == name else Training(str(name))
+
+
+def start(body: dict[str, Any]) -> dict[str, Any]:
+    """{"config": keys of docs/training.md, checkpoints by title, name or hash} begins one, {"name": ...} goes on with one; PlanError."""
+    with ONE:
+        if Training.live:
+            raise _refusal(409, "name", Training.live.name, "pause or stop it first", "{value} is being trained")
+        if "config" in body:
+            with inside("config"):
+                config = _config(body["config"])
+            training = Training(str(config.name))
+            training.write(config)
+        else:
+            training = named(body.get("name"))
+        training.start()
+        return training.status()
+
+
+def end(name: object, word: str, now: bool = False) -> dict[str, Any]:
+    """PAUSE it or STOP it after the step at hand; `now`: at once, as it was at its last snapshot."""
+    if (training := named(name)) is not Training.live:
+        raise _refusal(409, "name", name, "start it first", "{value} is not being trained")
+    training.word = word
+    if now:
+        training.process.kill()
+    return training.status()
+
+
+def delete(name: object) -> dict[str, Any]:
+    """All but the file that it made."""
+    with ONE:
+        if (training := named(name)) is Training.live:
+            raise _refusal(409, "name", name, "stop it first", "{value} is being trained")
+        shutil.rmtree(training.home)
+        return status()
+
+
+def status(name: object = None) -> dict[str, Any]:
+    """Of one: the one asked for, else the one that runs, else the latest."""
+    known = names()
+    chosen = named(name) if name else Training.live or (named(known[0]) if known else None)
+    return {"trainings": known, "training": chosen.status() if chosen else None}
+
+
+def _config(keys: Any) -> Config:
+    """PlanError."""
+    asked = Config.from_dict(keys)
+    for key in OURS:
+        if key in keys:
+            raise PlanError(key, keys[key], "leave it out", "here {value} is not yours to say")
+    models = []
+    for index, each in enumerate(asked.models):
+        with inside("models"), inside(index):
+            models.append(found_by(each).filename)
+    with inside("checkpoint"):
+        checkpoint = found_by(asked.checkpoint).filename if asked.checkpoint else None
+    name = checked(asked.name)
+    home = folder() / name
+    out = Path(checkpoint).parent if checkpoint else aggregation.folder()
+    config = replace(asked, models=tuple(models), checkpoint=checkpoint, name=name, out=str(out), work=str(home),
+                     cache=str(folder().parent / "training-cache"))
+    if not Path(config.data).is_dir():
+        raise PlanError("data", config.data, "name one that holds pictures and their .txt captions", "{value} is no folder on this machine")
+    if home.exists():
+        raise _refusal(409, "name", name, "go on with it, delete it, or use another name", "there is a training {value} already")
+    if (out / f"{name}.safetensors").exists():
+        raise _refusal(409, "name", name, "use another name", f"there is {{value}} in {out} already")
+    return config
+
+
+def _refusal(status_code: int, *arguments: Any) -> PlanError:
+    error = PlanError(*arguments)
+    error.status_code = status_code
+    return error
