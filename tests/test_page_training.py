@@ -1,0 +1,98 @@
+"""The tab AFA in Chromium: look at a folder, train, pause, reload the page, resume, stop, use what was made."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minihost.shapes import folder
+from tests.host.test_training import Trainer, spoil
+
+NAME = "mixdiff-test-training"
+NOTE = ".mixdiff-training .mixdiff-note"
+
+
+@pytest.fixture
+def page(browser, tmp_path):
+    """At the tab, its form filled in, with a folder of bad and good pictures."""
+    trainer = Trainer(browser.host)
+    if not {"shapes-a", "shapes-b"} <= {model["model_name"] for model in browser.host.get("/sdapi/v1/sd-models")}:
+        pytest.skip("needs the checkpoints shapes-a and shapes-b")
+    trainer.forget()
+    folder.write(tmp_path / "good", 8, ["64x64"])
+    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page.problems, page.bad = [], spoil(tmp_path / "good", tmp_path / "pictures")
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    opened(page, browser.host.url)
+    page.data = tmp_path / "pictures"
+    yield page
+    trainer.forget()
+    page.close()
+
+
+def opened(page, url: str) -> None:
+    page.goto(url)
+    page.locator("#tabs > .tab-nav button", has_text="AFA").click()
+    page.locator(NOTE).wait_for(state="visible")
+
+
+def write(page, key: str, text: object) -> None:
+    page.locator(f"#mixdiff_training_afa_{key} :is(textarea, input)").first.fill(str(text))
+
+
+def choose(page, *checkpoints: str) -> None:
+    field = page.locator("#mixdiff_training_afa_models input")
+    for name in checkpoints:
+        field.fill(name)
+        page.locator("#mixdiff_training_afa_models ul.options li", has_text=name).first.click()
+    field.press("Escape")
+
+
+def press(page, name: str) -> None:
+    page.locator(".mixdiff-training").get_by_role("button", name=name).click()
+
+
+def says(page, *words: str, seconds: float = 120) -> None:
+    page.wait_for_function("([note, words]) => words.every((word) => document.querySelector(note).innerText.includes(word))", arg=[NOTE, words],
+                           timeout=1000 * seconds)
+
+
+def test_from_a_folder_to_a_picture(page, browser):
+    write(page, "data", page.data)
+    page.locator("#mixdiff_training_afa_look").click()
+    shown = page.locator("#mixdiff_training_afa_pictures").first
+    shown.get_by_text("8 pictures can be used").wait_for()
+    assert all(Path(name).stem in shown.inner_text() for name in page.bad) and shown.locator("img").count() == 8
+    page.locator("#mixdiff_training_afa_train").click()
+    page.locator("#mixdiff_training_afa_note", has_text="models").first.wait_for()         # none was chosen
+    choose(page, "shapes-a", "shapes-b")
+    write(page, "name", NAME)
+    for key, value in {"steps": 300, "batch": 2, "lr": 0.001, "prompts": "a red circle", "validation": 0.2}.items():
+        write(page, key, value)
+    page.locator("#mixdiff_training_afa_train").click()
+    says(page, "step ", " of 300", "left")
+    press(page, "Ends after the step at hand and frees")
+    says(page, "Paused")
+    opened(page, browser.host.url)
+    says(page, "Paused", " of 300")
+    paused = page.locator(NOTE).inner_text()
+    assert page.locator(".mixdiff-curves polyline").count() >= 2 and page.locator(".mixdiff-sheet img").is_visible()
+    assert page.locator(".mixdiff-training details", has_text=f"{len(page.bad)} pictures are left out").count() == 1
+    press(page, "Goes on")
+    says(page, "Training: step", "left")
+    press(page, "Ends after the step at hand, and keeps")
+    says(page, "Stopped", f"{NAME}.safetensors")
+    assert page.locator(NOTE).inner_text() != paused
+    press(page, "Puts the plan")
+    says(page, "Its plan is in txt2img")
+    page.locator("#tabs > .tab-nav button", has_text="txt2img").first.click()
+    plan = json.loads(page.locator("[id$=mixdiff_plan] textarea").first.input_value())
+    assert plan["model"]["afa"] == {"aggregator": NAME, "models": ["shapes-a", "shapes-b"]}
+    assert page.locator("[id$=mixdiff_enabled] input").first.is_checked()
+    page.locator("#txt2img_prompt textarea").fill("a red circle on a gray background")
+    page.locator("#txt2img_steps input[type=number]").fill("2")
+    page.locator("#txt2img_generate").click()
+    page.wait_for_function("document.querySelector('#html_info_txt2img').innerHTML.includes('mixdiff') || "
+                           "document.querySelector('#html_info_txt2img textarea')?.value.includes('mixdiff')")
+    assert [problem for problem in page.problems if "reading 'props'" not in problem] == []
