@@ -18,18 +18,11 @@ class MixdiffAmdm {
         this.main = element("div", "mixdiff-grid", this.details);
         this.ofMain = MixdiffAmdm.MAIN.map((spec) => new MixdiffField(editor, this.main, {record: "Amdm", of: (plan) => plan.amdm, ...spec}));
         this.cards = element("div", "mixdiff-models", this.details);
-        this.titles = element("datalist", "", this.details, {id: `mixdiff-checkpoints-${editor.tab}`});
         this.more = MixdiffPage.button("Add model", "Add a model that is sampled beside the canvas's", element("div", "mixdiff-bar", this.details), () => this.add());
     }
 
     static models(plan) {
         return plan.amdm?.models ?? [];
-    }
-
-    // Those of the page's own list.
-    static get checkpoints() {
-        const list = window.gradio_config?.components.find(({props}) => props.elem_id === "setting_sd_model_checkpoint");
-        return (list?.props.choices ?? []).map((choice) => [choice].flat()[0]);
     }
 
     // --- what is seen ---
@@ -39,7 +32,6 @@ class MixdiffAmdm {
         if (models.length !== this.cards.children.length) {
             this.cards.replaceChildren();
             this.fields = models.flatMap((_, index) => this.card(index));
-            this.titles.replaceChildren(...MixdiffPage.select(MixdiffAmdm.checkpoints.map((title) => [title, title])).children);
             this.wrong = "";
         }
         if (some && !this.some) this.details.open = true;
@@ -57,7 +49,7 @@ class MixdiffAmdm {
         const of = (plan) => MixdiffAmdm.models(plan)[index], ofPlan = (plan, make) => of(plan).plan || (make ? of(plan).plan = {} : {});
         const grid = element("div", "mixdiff-grid", card), fields = MixdiffAmdm.MODEL.map((spec) => new MixdiffField(editor, grid, {record: "AmdmModel", of, ...spec}));
         const checkpoint = new MixdiffField(editor, grid, {record: "ModelPlan", path: ["model"], title: "Checkpoint", otherwise: "the loaded one", wide: true, of: ofPlan});
-        checkpoint.control.setAttribute("list", this.titles.id);
+        checkpoint.control.setAttribute("list", `mixdiff-checkpoints-${editor.tab}`);
         const text = new MixdiffPlanField(editor, grid, {title: "Its regions, guides, paint and tiles (JSON)", otherwise: "none", of}), bar = element("div", "mixdiff-bar", card);
         button("Take the canvas's", "Put what the canvas has now into this model's plan", bar, () => this.take(index));
         button("Swap with the canvas's", "Put this model's plan on the canvas, to draw on it, and the canvas's here", bar, () => this.take(index, true));

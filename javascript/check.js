@@ -27,10 +27,12 @@ class MixdiffCheck {
         try {
             const answer = await this.post("check"), found = await answer.json();
             if (asked !== editor.written || !editor.awake) return;
-            for (const shown of [editor.panels, editor.amdm]) shown.mark(answer.ok ? "" : found.field || "");
+            for (const shown of [editor.panels, editor.model, editor.amdm]) shown.mark(answer.ok ? "" : found.field || "");
             if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
             else editor.say(this.words(found.cost));
             if (!answer.ok) return;
+            editor.model.read(found.cost.passes[0]);
+            editor.panels.read(found.cost.passes[0]);
             editor.panels.count(found.tokens);
             await editor.heat.draw(asked);
         } catch (error) {

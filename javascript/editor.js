@@ -66,6 +66,11 @@ class MixdiffEditor {
         const side = MixdiffPage.element("div", "mixdiff-side", body);
         this.words = new MixdiffWords(this, side);
         this.panels = new MixdiffPanels(this, side);
+        const model = MixdiffPage.element("details", "mixdiff-base", side);
+        MixdiffPage.element("summary", "", model).textContent = "Model: checkpoint, experts or ensemble";
+        const [checkpoints] = ["checkpoints", "aggregators"].map((names) => MixdiffPage.element("datalist", "", model, {id: `mixdiff-${names}-${this.tab}`}));
+        side.addEventListener("focusin", ({target}) => target.list === checkpoints && checkpoints.replaceChildren(...MixdiffPage.select(MixdiffPage.checkpoints.map((each) => [each, each])).children));
+        this.model = new MixdiffModelField(this, model, {of: (plan) => plan, place: "canvas"});
         this.amdm = new MixdiffAmdm(this, side);
         canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
         this.root.prepend(this.toolbar.node, body);
@@ -174,6 +179,9 @@ class MixdiffEditor {
         if (!this.stage) return;
         this.stage.show();
         this.panels.show();
+        this.model.fill();
+        if (this.plan.model && !this.modelled) this.model.node.parentElement.open = true;
+        this.modelled = Boolean(this.plan.model);
         this.amdm.show();
         this.words.fill();
         this.toolbar.show();

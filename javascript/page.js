@@ -25,6 +25,12 @@ class MixdiffPage {
         return label;
     }
 
+    // Of the page's own list.
+    static get checkpoints() {
+        const list = window.gradio_config?.components.find(({props}) => props.elem_id === "setting_sd_model_checkpoint");
+        return (list?.props.choices ?? []).map((choice) => [choice].flat()[0]);
+    }
+
     static select(options, attributes = {}) {
         const made = MixdiffPage.element("select", "", null, attributes);
         for (const [value, text] of options) MixdiffPage.element("option", "", made, {value}).textContent = text;

@@ -77,12 +77,18 @@ class MixdiffPanels {
             this.details = [];
             if (card) {
                 this.details = this.part(card, "mixdiff-grid", MixdiffPanels.LISTS[layer.list].record, MixdiffPanels.LISTS[layer.list].details, layer);
+                if (layer.list === "regions") this.details.push(new MixdiffModelField(this.editor, card.lastChild, {of: (plan) => plan.regions[layer.index], place: layer.index}));
                 this.details.push(MixdiffLayers.hasBox(layer) ? new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer)
                     : new MixdiffWhereField(this.editor, card.lastChild, layer));
                 this.mark();
             }
         }
         this.count();
+    }
+
+    // What the server says of the first pass.
+    read(found) {
+        for (const each of this.details) each.read?.(found);
     }
 
     focus() {

@@ -33,12 +33,18 @@ class Pair(NamedTuple):
 def at(model: Model, now: Moment) -> Pair:
     """The expert whose interval holds this moment; the loaded checkpoint in the gaps."""
     if isinstance(model, Experts):
-        for expert in model.experts:
-            if now.within(expert.range):
-                pair = at(expert.model, now)
-                return pair if expert.text_encoder == "own" else Pair(pair.unet)
-        return Pair()
+        if (found := index(model, now)) is None:
+            return Pair()
+        expert = model.experts[found]
+        pair = at(expert.model, now)
+        return pair if expert.text_encoder == "own" else Pair(pair.unet)
     return Pair(named(model), named(model))
+
+
+def index(model: Model, now: Moment) -> int | None:
+    """Of the expert of a stack; None in its gaps, and of what is none."""
+    experts = model.experts if isinstance(model, Experts) else ()
+    return next((i for i, expert in enumerate(experts) if now.within(expert.range)), None)
 
 
 def named(model: str | Afa | None) -> Name:

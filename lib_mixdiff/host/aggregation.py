@@ -1,6 +1,7 @@
 """AFA's aggregator files, which lie in the WebUI's folder models/AFA."""
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ def folder() -> Path:
 
 def names() -> list[str]:
     return sorted(path.name.removesuffix(FILE) for path in folder().glob(f"*{FILE}"))
+
+
+def listed() -> list[dict[str, Any]]:
+    """Those that can be read: name, mode, and the names of their models."""
+    result = []
+    for name in names():
+        with suppress(NoAggregator):
+            form = form_of(folder() / f"{name}{FILE}")
+            result.append({"name": name, "mode": form.mode, "models": [model for model, _ in form.models]})
+    return result
 
 
 def found_by(name: str) -> Path:

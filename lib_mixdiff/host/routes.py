@@ -1,4 +1,4 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read, presets and train."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read, presets, aggregators and train."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
-from lib_mixdiff.host import shelf, training
+from lib_mixdiff.host import aggregation, shelf, training
 from lib_mixdiff.host.dataset import look
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder, kept
@@ -33,7 +33,8 @@ def add_routes(app: FastAPI) -> None:
                                  ("POST", "read", _read), ("GET", "presets", _presets),
                                  *((method, "presets/{name}", _preset) for method in shelf.OF_ONE),
                                  *(("POST", f"train/{name}", _train) for name in TRAIN), ("GET", "train/status", _training),
-                                 ("DELETE", "train/{name}", _forget), ("GET", "train/{name}/{sample}", _sample)):
+                                 ("DELETE", "train/{name}", _forget), ("GET", "train/{name}/{sample}", _sample),
+                                 ("GET", "aggregators", _aggregators)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
@@ -119,6 +120,10 @@ async def _train(request: Request) -> dict[str, Any]:
 
 async def _training(request: Request) -> dict[str, Any]:
     return await run_in_threadpool(training.status, request.query_params.get("name"))
+
+
+async def _aggregators(request: Request) -> dict[str, Any]:
+    return {"aggregators": await run_in_threadpool(aggregation.listed)}
 
 
 async def _forget(request: Request) -> dict[str, Any]:

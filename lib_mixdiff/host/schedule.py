@@ -7,7 +7,7 @@ from typing import Any
 
 from modules import sd_samplers
 
-from lib_mixdiff.experts import Name, at
+from lib_mixdiff.experts import Name, at, index
 from lib_mixdiff.host.checkpoints import found_by
 from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.job import loaded
@@ -21,22 +21,24 @@ UNSCHEDULED = ("DPM adaptive", "DPM fast", "Restart")
 
 def readout(plan: ModelPlan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
     """`checkpoints`, where a plan names some: for the canvas, and each region with a model of its own, stretches of the steps, counted from
-    1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the loaded one; of `steps` the `last` ones
-    are made. null where the sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""
-    of = [("canvas", plan.model), *((index, region.model) for index, region in enumerate(plan.regions) if region in active_regions(plan))]
+    1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the loaded one, and the index of the expert
+    of a stack, null in its gaps; of `steps` the `last` ones are made. `noise`: the timestep and sigma of each step. Both null where the
+    sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""
+    of = [("canvas", plan.model), *((place, region.model) for place, region in enumerate(plan.regions) if region in active_regions(plan))]
     if not any(model for _, model in of):
         return {}
     sampler = sd_samplers.find_sampler_config(sampler_name or None)
     moments = None if loaded() is None or sampler is None or sampler.name in UNSCHEDULED else _moments(sampler_name, scheduler, steps, last)
-    return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments)} for name, model in of if model is not None]}
+    return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments)} for name, model in of if model is not None],
+            "noise": moments and [[moment.timestep, moment.sigma] for moment in moments]}
 
 
 def _stretches(model: Model, moments: list[Moment]) -> list[dict[str, Any]]:
     result, first = [], 1
-    for pair, same in groupby(at(model, moment) for moment in moments):
+    for (pair, expert), same in groupby((at(model, moment), index(model, moment)) for moment in moments):
         count = len(list(same))
         unet, text = (_said(name) for name in pair)
-        result.append({"from": first, "to": first + count - 1, "unet": unet, "text_encoder": text})
+        result.append({"from": first, "to": first + count - 1, "unet": unet, "text_encoder": text, "expert": expert})
         first += count
     return result
 
