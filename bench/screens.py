@@ -1,15 +1,18 @@
-"""The editor as it looks, light, dark and narrow, and a row of the demo, into docs/: `make demo && python -m bench.screens`."""
+"""The editor as it looks, light, dark and narrow, its panels, the tab AFA, and a row of the demo, into docs/: `make demo && python -m
+bench.screens`."""
 from __future__ import annotations
 
 import io
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import requests
 from PIL import Image, ImageDraw, ImageFilter
 
 from bench.browser import opened, show
+from minihost.shapes import folder
 
 ROOT = Path(__file__).parent.parent
 DOCS, DEMO = ROOT / "docs", ROOT / "out" / "demo" / "index.html"
@@ -43,8 +46,48 @@ def keep(screenshot: bytes, name: str) -> None:
     Image.open(io.BytesIO(screenshot)).convert("RGB").quantize(COLORS).save(DOCS / f"{name}.png", optimize=True)
 
 
+STACK = {"experts": [{"model": "shapes-high", "range": {"unit": "steps", "to": 0.35}},
+                     {"model": "shapes", "range": {"unit": "steps", "from": 0.35, "to": 0.7}},
+                     {"model": "shapes-low", "range": {"unit": "steps", "from": 0.7}}]}
+PROMPTS = ["a red circle on a gray background", "a blue square on a pink background", "a yellow cross on a teal background",
+           "a green triangle on a brown background"]
+TRAINING = {"target": "afa", "name": "colours and shapes", "models": ["shapes-a", "shapes-b"], "steps": 150, "batch": 8, "lr": 1e-3,
+            "log_every": 2, "validation": 0.1, "validate_every": 15, "sample_every": 150, "guidance": 5, "prompts": PROMPTS}
+FINISHED = "document.querySelector('.mixdiff-training .mixdiff-note').innerText.includes('Finished')"
+
+
+def trained(page: Any) -> None:
+    """A training of the tab, of a minute or two."""
+    with TemporaryDirectory() as pictures:
+        folder.write(Path(pictures), 200, ["64x64"])
+        ask = f"{page.host.url}/mixdiff/v1/train"
+        requests.delete(f"{ask}/{TRAINING['name']}", timeout=60)
+        (ROOT / "out" / "models" / "AFA" / f"{TRAINING['name']}.safetensors").unlink(missing_ok=True)
+        requests.post(f"{ask}/start", json={"config": {**TRAINING, "data": pictures}}, timeout=60).raise_for_status()
+        for theme in ("light", "dark"):
+            page.goto(f"{page.host.url}/?__theme={theme}")
+            page.locator("#tabs > .tab-nav button", has_text="AFA").click()
+            page.locator("#mixdiff_training_afa_data :is(textarea, input)").fill(pictures)
+            page.locator("#mixdiff_training_afa_look").click()
+            page.locator("#mixdiff_training_afa_pictures img").first.wait_for()
+            field = page.locator("#mixdiff_training_afa_models input")
+            for name in TRAINING["models"]:
+                field.fill(name)
+                page.locator("#mixdiff_training_afa_models ul.options li", has_text=name).first.click()
+            field.press("Escape")
+            page.wait_for_function(FINISHED, timeout=900_000)
+            page.wait_for_timeout(1500)
+            keep(page.locator("#mixdiff_training").screenshot(), f"training-{theme}")
+
+
 def main() -> None:
     with opened() as page:
+        page.set_viewport_size({"width": 1400, "height": 1300})
+        trained(page)
+        show(page)
+        page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps({"model": STACK}))
+        page.locator(".mixdiff-stretch").first.wait_for()
+        keep(page.locator(".mixdiff-model").first.screenshot(), "experts-panel")
         page.set_viewport_size({"width": 1280, "height": 1100})
         page.goto(DEMO.as_uri())
         keep(page.locator("#quadrants ~ .rows .row").first.screenshot(), "regions")
