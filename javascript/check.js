@@ -27,7 +27,7 @@ class MixdiffCheck {
         try {
             const answer = await this.post("check"), found = await answer.json();
             if (asked !== editor.written || !editor.awake) return;
-            for (const shown of [editor.panels, editor.model, editor.amdm]) shown.mark(answer.ok ? "" : found.field || "");
+            editor.mark(answer.ok ? "" : found.field || "");
             if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
             else editor.say(this.words(found.cost));
             if (!answer.ok) return;

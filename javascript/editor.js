@@ -72,6 +72,9 @@ class MixdiffEditor {
         side.addEventListener("focusin", ({target}) => target.list === checkpoints && checkpoints.replaceChildren(...MixdiffPage.select(MixdiffPage.checkpoints.map((each) => [each, each])).children));
         this.model = new MixdiffModelField(this, model, {of: (plan) => plan, place: "canvas"});
         this.amdm = new MixdiffAmdm(this, side);
+        this.tiles = new MixdiffTiles(this, side);
+        this.hires = new MixdiffHires(this, side);
+        this.wrong = "";
         canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
         this.root.prepend(this.toolbar.node, body);
     }
@@ -182,10 +185,16 @@ class MixdiffEditor {
         this.model.fill();
         if (this.plan.model && !this.modelled) this.model.node.parentElement.open = true;
         this.modelled = Boolean(this.plan.model);
-        this.amdm.show();
+        for (const panel of [this.amdm, this.tiles, this.hires]) panel.show();
         this.words.fill();
         this.toolbar.show();
         this.check.soon();
+    }
+
+    // Where the server found something wrong, in the words of its message.
+    mark(field = this.wrong) {
+        this.wrong = field;
+        for (const panel of [this.panels, this.model, this.amdm, this.tiles, this.hires]) panel.mark(field);
     }
 
     select(index, focus = true) {

@@ -117,11 +117,11 @@ class MixdiffWhereField {
     }
 }
 
-// The plan of one of AMDM's models as JSON. What is none is marked and not written.
+// A plan inside the plan, that of one of AMDM's models or the hires pass's patch, as JSON. What is none is marked and not written.
 class MixdiffPlanField {
-    constructor(editor, parent, {title, otherwise, of}) {
+    constructor(editor, parent, {title, otherwise, of, described = ["AmdmModel", "plan"]}) {
         Object.assign(this, {editor, of, typing: false, wrong: false});
-        const {description} = editor.schema.field("AmdmModel", "plan");
+        const {description = ""} = editor.schema.field(...described);
         this.control = MixdiffPage.element("textarea", "mixdiff-json", null, {rows: 4, spellcheck: false, "data-key": "plan", title: description, placeholder: otherwise});
         MixdiffPage.labelled(title, this.control, parent, "mixdiff-field mixdiff-wide");
         this.control.addEventListener("input", () => this.write());
@@ -144,10 +144,10 @@ class MixdiffPlanField {
             plan = MixdiffEditor.parsed(control.value);
         } catch (error) {
             editor.check.cancel();
-            editor.say(`This model's plan is not JSON: ${error.message}`, true);
+            editor.say(`This plan is not JSON: ${error.message}`, true);
         }
         this.wrong = !plan;
-        editor.amdm.mark();
+        editor.mark();
         if (!plan) return;
         this.text = Object.keys(plan).length ? MixdiffEditor.spelled(plan) : "";
         editor.edit((whole) => { this.of(whole).plan = plan; }, this.typing);
