@@ -61,10 +61,11 @@ class MixdiffJob {
     get fields() {
         const [width, height] = this.size;
         const job = {prompt: this.prompt?.value, styles: this.styles, width, height, steps: this.number("steps"), cfg_scale: this.number("cfg_scale"), batch_size: this.number("batch_size"),
-            n_iter: this.number("batch_count"), denoising_strength: this.number("denoising_strength"), sampler_name: this.input("sampling")?.value};
+            n_iter: this.number("batch_count"), denoising_strength: this.number("denoising_strength"), sampler_name: this.input("sampling")?.value, scheduler: this.input("scheduler")?.value};
         if (this.tab === "img2img") return {...job, init_images: []};
         if (!this.hires) return job;
-        return {...job, enable_hr: true, hr_prompt: this.hiresPrompt?.value || undefined, hr_scale: this.number("hr_scale"), hr_resize_x: this.number("hr_resize_x"),
+        const own = (id) => [document.querySelector(`#${id} input`)?.value].find((name) => name && !name.startsWith("Use same"));
+        return {...job, enable_hr: true, hr_sampler_name: own("hr_sampler"), hr_scheduler: own("hr_scheduler"), hr_prompt: this.hiresPrompt?.value || undefined, hr_scale: this.number("hr_scale"), hr_resize_x: this.number("hr_resize_x"),
             hr_resize_y: this.number("hr_resize_y"), hr_second_pass_steps: this.number("hires_steps")};
     }
 }

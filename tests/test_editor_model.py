@@ -2,6 +2,8 @@
 # ruff: noqa: F811  (fixtures of another file)
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.test_editor import accordion, axe_finds, editor, plan_of  # noqa: F401
@@ -17,6 +19,10 @@ def panel(editor):
     if not {"shapes-high", "shapes-low"} <= {model["model_name"] for model in editor.host.get("/sdapi/v1/sd-models")}:
         pytest.skip("needs the checkpoints shapes-high and shapes-low")
     editor.locator("#txt2img_steps input[type=number]").fill("20")
+    sampler = editor.locator("#txt2img_sampling input").first
+    if sampler.input_value() != "Euler":
+        sampler.fill("Euler")
+        editor.locator("#txt2img_sampling ul.options li", has_text=re.compile(r"^\W*Euler\W*$")).click()
     return editor.locator("details", has=editor.locator("summary", has_text="Model: checkpoint")).first
 
 

@@ -23,7 +23,7 @@ def page(browser, tmp_path):
     folder.write(tmp_path / "good", 8, ["64x64"])
     page = browser.new_page(viewport={"width": 1400, "height": 1100})
     page.problems, page.bad = [], spoil(tmp_path / "good", tmp_path / "pictures")
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.on("pageerror", lambda error: page.problems.append(error.stack or str(error)))
     opened(page, browser.host.url)
     page.data = tmp_path / "pictures"
     yield page
@@ -46,7 +46,7 @@ def choose(page, *checkpoints: str) -> None:
     for name in checkpoints:
         field.fill(name)
         page.locator("#mixdiff_training_afa_models ul.options li", has_text=name).first.click()
-    field.press("Escape")
+    field.blur()
 
 
 def press(page, name: str) -> None:
@@ -91,7 +91,8 @@ def test_from_a_folder_to_a_picture(page, browser):
     assert plan["model"]["afa"] == {"aggregator": NAME, "models": ["shapes-a", "shapes-b"]}
     assert page.locator("[id$=mixdiff_enabled] input").first.is_checked()
     page.locator("#txt2img_prompt textarea").fill("a red circle on a gray background")
-    page.locator("#txt2img_steps input[type=number]").fill("2")
+    for name, value in (("steps", "2"), ("width", "128"), ("height", "128")):
+        page.locator(f"#txt2img_{name} input[type=number]").fill(value)
     page.locator("#txt2img_generate").click()
     page.wait_for_function("document.querySelector('#html_info_txt2img').innerHTML.includes('mixdiff') || "
                            "document.querySelector('#html_info_txt2img textarea')?.value.includes('mixdiff')")
