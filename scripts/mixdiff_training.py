@@ -47,6 +47,20 @@ def begun(target, *values):
     return ""
 
 
+def weighed(target, *values):
+    """What the training will take."""
+    try:
+        found = training.measured({"config": form.configuration(target, values)})
+    except PlanError as error:
+        return wrong(error)
+    hours, minutes = divmod(round(found["seconds"] / 60), 60)
+    memory = f"{found['memory_gb']:.1f} GB, " if found["memory_gb"] else ""
+    epochs = f" ({found['epochs']:.1f} epochs of these pictures)" if found["epochs"] else ""
+    time = f"{f'{hours} h ' if hours else ''}{minutes} min"
+    return (f"<div class='mixdiff-note'>{memory}{found['seconds_per_step']:.2f} s a step: {time} for all{epochs}, beside encoding the "
+            "pictures once.</div>")
+
+
 def looked(folder, resolution):
     """The first pictures with their captions, and what is wrong with which."""
     try:
@@ -75,12 +89,16 @@ def page(target, entries):
                 shown = gr.HTML("", elem_id=f"mixdiff_training_{target}_pictures", elem_classes="mixdiff-pictures-of")
     with gr.Accordion("More settings", open=False, elem_id=f"mixdiff_training_{target}_more"):
         controls |= {entry.key: control(target, entry) for entry in entries if entry.more}
-    train = gr.Button("Train", variant="primary", elem_id=f"mixdiff_training_{target}_train")
+    with gr.Row():
+        measure = gr.Button("What will it take?", elem_id=f"mixdiff_training_{target}_measure")
+        train = gr.Button("Train", variant="primary", elem_id=f"mixdiff_training_{target}_train")
     note = gr.HTML("", elem_id=f"mixdiff_training_{target}_note")
     chosen = controls["models" if target == "afa" else "checkpoint"]
     again.click(lambda: gr.Dropdown.update(choices=form.titles()), None, chosen, api_name=False)
     check.click(looked, [controls["data"], controls["resolution"]], shown, api_name=False)
-    train.click(partial(begun, target), [controls[entry.key] for entry in entries], note, api_name=False)
+    values = [controls[entry.key] for entry in entries]
+    measure.click(partial(weighed, target), values, note, api_name=False)
+    train.click(partial(begun, target), values, note, api_name=False)
 
 
 def on_ui_tabs():

@@ -393,7 +393,7 @@ def test_escape_takes_a_drag_back(editor):
     assert editor.locator(".mixdiff-box").first.evaluate("box => box.style.left") == "0%"
 
 
-def axe_finds(page, theme: str) -> list[tuple]:
+def axe_finds(page, theme: str, where: str = "document.querySelector('.mixdiff-editor').closest('[id$=mixdiff_mixdiff]')") -> list[tuple]:
     """What is serious in the accordion, with all of it open."""
     from axe_playwright_python.base import AXE_FILE_PATH
     page.evaluate(f"document.body.classList.toggle('dark', {json.dumps(theme == 'dark')})")
@@ -401,7 +401,7 @@ def axe_finds(page, theme: str) -> list[tuple]:
     page.wait_for_timeout(300)
     if not page.evaluate("typeof axe === 'object'"):
         page.evaluate(AXE_FILE_PATH.read_text(encoding="utf-8"))
-    found = page.evaluate("() => axe.run(document.querySelector('.mixdiff-editor').closest('[id$=mixdiff_mixdiff]'))")
+    found = page.evaluate(f"() => axe.run({where})")
     page.evaluate("document.body.classList.remove('dark')")
     assert {"color-contrast", "label", "button-name", "select-name"} <= {rule["id"] for rule in found["passes"]}
     return [(v["id"], v["impact"], [node["html"][:150] for node in v["nodes"]][:3]) for v in found["violations"] if v["impact"] in ("serious", "critical")]

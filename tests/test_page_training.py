@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from minihost.shapes import folder
-from tests.host.test_training import Trainer, spoil
+from tests.host.test_training import KEYS, Trainer, spoil
+from tests.test_editor import axe_finds
 
 NAME = "mixdiff-test-training"
 NOTE = ".mixdiff-training .mixdiff-note"
@@ -97,3 +98,12 @@ def test_from_a_folder_to_a_picture(page, browser):
     page.wait_for_function("document.querySelector('#html_info_txt2img').innerHTML.includes('mixdiff') || "
                            "document.querySelector('#html_info_txt2img textarea')?.value.includes('mixdiff')")
     assert [problem for problem in page.problems if "reading 'props'" not in problem] == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page, browser, theme):
+    """With a training that has failed, which shows more than none."""
+    Trainer(browser.host).ask("start", {"config": {**KEYS, "data": str(page.data), "skip_bad": False}})
+    says(page, "It has failed", "skip_bad")
+    page.locator("#mixdiff_training_afa_more").get_by_text("More settings").click()
+    assert axe_finds(page, theme, "document.querySelector('#mixdiff_training')") == []

@@ -110,6 +110,7 @@ async def _preset(request: Request) -> Any:
 
 
 TRAIN = {"look": lambda body: look(body.get("data"), body.get("resolution")), "start": training.start,
+         "measure": training.measured,
          "pause": lambda body: training.end(body.get("name"), PAUSE, body.get("now") is True),
          "stop": lambda body: training.end(body.get("name"), STOP, body.get("now") is True)}       # what a request for /train/... does
 

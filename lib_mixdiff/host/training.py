@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import Any
 
@@ -23,6 +24,7 @@ from lib_mixdiff.host.checkpoints import found_by
 from lib_mixdiff.presets import checked
 from lib_mixdiff.train.atomic import write_text
 from lib_mixdiff.train.config import Config
+from lib_mixdiff.train.folder import pictures
 from lib_mixdiff.turns import GO, OVER, PAUSE, STOP
 
 OURS = ("out", "work", "cache")         # keys of the configuration that are the host's to say
@@ -108,19 +110,11 @@ class Training:
 
     def start(self) -> None:
         """Begins, or goes on."""
-        root, device = Path(__file__).parents[2], devices.device
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "PYTHONIOENCODING": "utf-8"}
-        if device.type == "cpu":
-            environment["ACCELERATE_USE_CPU"] = "true"
-        elif device.index is not None and "CUDA_VISIBLE_DEVICES" not in os.environ:
-            environment["CUDA_VISIBLE_DEVICES"] = str(device.index)
         self.word, self.began, Training.live = GO, time.time(), self
         self._file("state.json").unlink(missing_ok=True)     # so that it is interrupted, should the host end
         self._file("said.txt").unlink(missing_ok=True)
         try:
-            self.process = subprocess.Popen([sys.executable, "-m", "lib_mixdiff.train", "--turns", str(self._file("yaml"))], cwd=root,
-                                            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                            text=True, encoding="utf-8", errors="replace")
+            self.process = subprocess.Popen(**_command("--turns", self._file("yaml")), stdin=subprocess.PIPE)
         except OSError:
             Training.live = None
             raise
@@ -159,6 +153,18 @@ class Training:
         return False
 
 
+def _command(what: str, config: Path) -> dict[str, Any]:
+    """Arguments of `subprocess` for the trainer, where the host works, and with its libraries."""
+    root, device = Path(__file__).parents[2], devices.device
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "PYTHONIOENCODING": "utf-8"}
+    if device.type == "cpu":
+        environment["ACCELERATE_USE_CPU"] = "true"
+    elif device.index is not None and "CUDA_VISIBLE_DEVICES" not in os.environ:
+        environment["CUDA_VISIBLE_DEVICES"] = str(device.index)
+    return {"args": [sys.executable, "-m", "lib_mixdiff.train", what, str(config)], "cwd": root, "env": environment, "text": True,
+            "encoding": "utf-8", "errors": "replace", "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+
+
 def folder() -> Path:
     return Path(shared.data_path) / "mixdiff" / "training"
 
@@ -192,6 +198,24 @@ def start(body: dict[str, Any]) -> dict[str, Any]:
         return training.status()
 
 
+def measured(body: dict[str, Any]) -> dict[str, Any]:
+    """{"config": as for `start`}: seconds and memory of a step, seconds of all steps, and how often these see each picture; as one job
+    of the queue. PlanError."""
+    with inside("config"):
+        keys = body.get("config")
+        config = _config({**keys, "name": keys.get("name") or "measured"} if isinstance(keys, dict) else keys, new=False)
+    count = len(pictures(Path(config.data))[0])
+    with TemporaryDirectory() as home, queue_lock:
+        write_text(file := Path(home) / "measured.yaml", json.dumps(config.to_dict()))
+        lines = subprocess.run(**_command("--measure", file), stdin=subprocess.DEVNULL, check=False).stdout.splitlines() or [""]
+    try:
+        found = json.loads(lines[-1])
+    except ValueError:
+        raise PlanError("config", config.name, lines[-1] or "it says nothing", "{value} cannot be trained") from None
+    batch = config.batch * config.accumulate
+    return {**found, "seconds": found["seconds_per_step"] * config.steps, "epochs": config.steps * batch / count if count else None}
+
+
 def end(name: object, word: str, now: bool = False) -> dict[str, Any]:
     """PAUSE it or STOP it after the step at hand; `now`: at once, as it was at its last snapshot."""
     if (training := named(name)) is not Training.live:
@@ -218,8 +242,8 @@ def status(name: object = None) -> dict[str, Any]:
     return {"trainings": known, "training": chosen.status() if chosen else None}
 
 
-def _config(keys: Any) -> Config:
-    """PlanError."""
+def _config(keys: Any, new: bool = True) -> Config:
+    """PlanError; of a `new` one also where its name is taken."""
     asked = Config.from_dict(keys)
     for key in OURS:
         if key in keys:
@@ -237,9 +261,9 @@ def _config(keys: Any) -> Config:
                      cache=str(folder().parent / "training-cache"))
     if not Path(config.data).is_dir():
         raise PlanError("data", config.data, "name one that holds pictures and their .txt captions", "{value} is no folder on this machine")
-    if home.exists():
+    if new and home.exists():
         raise _refusal(409, "name", name, "go on with it, delete it, or use another name", "there is a training {value} already")
-    if (out / f"{name}.safetensors").exists():
+    if new and (out / f"{name}.safetensors").exists():
         raise _refusal(409, "name", name, "use another name", f"there is {{value}} in {out} already")
     return config
 

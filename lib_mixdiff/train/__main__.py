@@ -17,8 +17,10 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -37,6 +39,7 @@ from lib_mixdiff.turns import GO, PAUSE, Turns
 
 TARGETS = {"unet": UnetTarget, "afa": AfaTarget}
 INTERVALS = 10  # of validation
+MEASURED = 4  # steps
 PATIENCE = 5  # steps in a row without a finite gradient
 PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -195,7 +198,7 @@ def train(config: Config, turns: Turns | None = None) -> None:
                 took, losses, steps_since = (time.time() - since) / steps_since, [], 0
                 if first:
                     rate = optimizer.param_groups[0]["lr"]
-                    report(loss=mean, lr=rate, seconds_per_step=round(took, 4), time=round(time.time(), 1))
+                    report(loss=mean, lr=rate, seconds_per_step=round(took, 4), time=round(time.time(), 1), memory_gb=peak(device))
                     left = timedelta(seconds=round(took * (config.steps - done)))
                     say(f"step {done} of {config.steps}: loss {mean:.4f}, lr {rate:.2g}, {took:.2f} s a step, {left} left")
                 since = time.time()
@@ -216,6 +219,38 @@ def train(config: Config, turns: Turns | None = None) -> None:
         if not file["safetensors"].exists():
             save(usable=True)
         say(f"{file['safetensors']} is trained. Put it {target.home}; the plan that uses it:\n{json.dumps(target.plan())}")
+
+
+def measure(config: Config) -> None:
+    """Says what a step takes, in seconds and memory, as one line of JSON: of a few steps on pictures of noise."""
+    with TemporaryDirectory() as home:
+        side, count = (config.resolution or 512) // 64 * 64, config.batch * config.accumulate
+        for i in range(count):
+            Image.fromarray(np.random.default_rng(i).integers(0, 256, (side, side, 3), np.uint8)).save(Path(home) / f"{i}.png")
+            (Path(home) / f"{i}.txt").write_text("noise", encoding="utf-8")
+        log = Path(home) / "measured.log.jsonl"
+
+        class Few(Turns):
+            def next(self) -> str:
+                if len(lines(log)) >= MEASURED:
+                    raise KeyboardInterrupt
+                return GO
+        with contextlib.suppress(KeyboardInterrupt):
+            train(replace(config, name="measured", data=home, out=home, work=home, cache=home, steps=MEASURED + 2, minutes=None,
+                          log_every=1, save_every=MEASURED + 3, validation=0.0, prompts=()), Few(sys.stdin, spoken))
+        found = lines(log)
+        seconds = float(np.median([line["seconds_per_step"] for line in found[1:]]))  # the first one warms up
+        spoken(json.dumps({"seconds_per_step": seconds, "memory_gb": found[-1]["memory_gb"]}))
+
+
+def peak(device: torch.device) -> float | None:
+    """GB, at most, so far: of the graphics card's memory, or of this process's; None where the system does not say."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_reserved(device) / 1e9, 3)
+    with contextlib.suppress(ImportError):
+        import resource
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9, 3)
+    return None
 
 
 def spoken(text: str) -> None:
@@ -255,8 +290,11 @@ def main(arguments: list[str] | None = None) -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--turns", action="store_true", help="work when the program that started this one says so on standard input")
+    parser.add_argument("--measure", action="store_true", help="only say what a step takes, in seconds and memory")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.measure:
+            return measure(read(chosen.config))
         train(read(chosen.config), Turns(sys.stdin, spoken) if chosen.turns else None)
     except TrainError as error:
         sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)

@@ -179,6 +179,15 @@ def test_a_killed_host_loses_no_training(pictures):
         trainer.forget()
 
 
+def test_what_it_will_take_is_measured(trainer, pictures):
+    found = trainer.ask("measure", {"config": {**KEYS, "name": None, "data": str(pictures), "resolution": 64, "steps": 60}})
+    assert found["code"] == 200 and found["seconds"] == pytest.approx(60 * found["seconds_per_step"]) and found["epochs"] == 10, found
+    assert 0 < found["seconds_per_step"] < 60 and 0.1 < found["memory_gb"] < 8
+    assert NAME not in trainer.ask("status", method="GET")["trainings"]
+    wrong = trainer.ask("measure", {"config": {**KEYS, "models": ["shapes-a", "shapes-eps"], "data": str(pictures)}})
+    assert wrong["code"] == 422 and "another prediction" in wrong["errors"], wrong
+
+
 def test_an_expert_is_trained_too(trainer, pictures):
     started = trainer.start(target="unet", models=[], checkpoint="shapes-a", node=[1, 1], data=str(pictures), steps=1, lr=1e-4)
     assert started["code"] == 200, started
