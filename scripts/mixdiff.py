@@ -2,6 +2,7 @@
 import gradio as gr
 from modules import script_callbacks, scripts, shared
 
+from lib_mixdiff.host.axes import add_axes
 from lib_mixdiff.host.routes import add_routes
 from lib_mixdiff.host.run import Run
 from lib_mixdiff.host.sampling import step_done
@@ -65,6 +66,7 @@ def on_cfg_denoised(params):
     step_done(params.inner_model, params.x)
 
 
+script_callbacks.on_before_ui(add_axes)
 script_callbacks.on_app_started(lambda demo, app: add_routes(app))
 script_callbacks.on_before_image_saved(carry_in_file)
 script_callbacks.on_infotext_pasted(pasted)

@@ -43,7 +43,7 @@ def _kind(category: str) -> tuple[Callable, Callable]:
 
 on_app_started, app_started_callback = _kind("app_started")                    # (demo, FastAPI app)
 on_ui_settings, ui_settings_callback = _kind("ui_settings")                    # extensions add their options
-on_ui_tabs = _kind("ui_tabs")[0]                                                # each returns [(blocks, title, name)], which the page shows
+on_ui_tabs, on_before_ui = _kind("ui_tabs")[0], _kind("before_ui")[0]           # the first return [(blocks, title, name)] for the page
 on_cfg_denoiser, cfg_denoiser_callback = _kind("cfg_denoiser")
 on_cfg_denoised, cfg_denoised_callback = _kind("cfg_denoised")
 on_cfg_after_cfg, cfg_after_cfg_callback = _kind("cfg_after_cfg")
