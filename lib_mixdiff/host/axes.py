@@ -108,4 +108,5 @@ def add_axes() -> None:
     for found in scripts.scripts_data:
         if found.path.endswith(PLOT) and not any(each.label.startswith(PREFIX) for each in found.module.axis_options):
             found.module.axis_options += [
-                found.module.AxisOption(axis.label, str if axis.of_a_list else axis.type, axis.apply, choices=axis.choices) for axis in axes()]
+                found.module.AxisOption(axis.label, str if axis.of_a_list else axis.type, axis.apply, choices=axis.choices)
+                for axis in axes()]
