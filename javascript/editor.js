@@ -154,7 +154,8 @@ class MixdiffEditor {
         this.plan = plan;
         if (painted && this.words.index < 0) this.words.drop();
         this.write(text);
-        if ((this.layers.length || this.plan.amdm) && this.enabled && !this.enabled.checked) this.enabled.click();
+        const {regions, ...rest} = this.plan;
+        if ((this.layers.length || Object.keys(rest).length) && this.enabled && !this.enabled.checked) this.enabled.click();
         return true;
     }
 

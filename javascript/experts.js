@@ -52,7 +52,7 @@ class MixdiffExperts {
     wait() {
         const stale = this.ranges !== this.drawn;
         this.bar.inert = stale && !this.dragging;
-        this.more.disabled = stale;
+        this.more.disabled = stale || !this.steps;
     }
 
     // --- the bar ---
@@ -143,10 +143,6 @@ class MixdiffExperts {
     // The later half of the longest stretch.
     add() {
         const {steps} = this;
-        if (!steps) {
-            this.change((experts) => experts.push({range: {unit: "steps", from: 0.5}}));
-            return;
-        }
         const {from, to, expert} = steps.reduce((longest, each) => each.to - each.from > longest.to - longest.from ? each : longest), at = Math.floor((from - 1 + to) / 2);
         if (at < from) return;
         this.change((experts) => {

@@ -17,7 +17,11 @@ class MixdiffModelField {
     }
 
     static kind(model) {
-        return model === undefined || model === null ? "loaded" : typeof model === "string" ? "checkpoint" : model.experts ? "experts" : "afa";
+        const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+        if (model === undefined || model === null) return "loaded";
+        if (typeof model === "string") return "checkpoint";
+        if (Array.isArray(model.experts) && model.experts.every((expert) => isObject(expert) && (expert.range === undefined || expert.range === null || isObject(expert.range)))) return "experts";
+        return isObject(model.afa) && Array.isArray(model.afa.models) ? "afa" : "";         // of no kind: the server says what is wrong
     }
 
     // One change of the plan; what `make` leaves of the model, or gives in its place, is the new one.
@@ -108,13 +112,13 @@ class MixdiffEnsemble {
             if (!MixdiffEnsemble.trained(asked)) delete asked.aggregator;
         }));
         this.aggregator = new MixdiffTitle(editor, parent, {title: "Aggregator", value: () => afa().aggregator, names: "aggregators", key: "aggregator",
-            otherwise: "one that was trained for these checkpoints, in the tab AFA", write: (text, again) => change((asked) => this.take(asked, text), again)});
+            otherwise: "one that was trained for these checkpoints, in the tab AFA", write: (text, again) => this.listed.then(() => change((asked) => this.take(asked, text), again))});
         this.titles = Array.from({length: count}, (_, index) => new MixdiffTitle(editor, parent, {title: `Checkpoint ${index + 1}`, value: () => afa().models[index], key: "models",
             write: (text, again) => change((asked) => { asked.models[index] = text; }, again)}));
         const bar = element("div", "mixdiff-bar mixdiff-wide", parent);
         button("Add checkpoint", "Add a checkpoint to the ensemble", bar, () => change((asked) => asked.models.push("")));
         button("Remove the last", "Take the last checkpoint out of the ensemble", bar, () => change((asked) => asked.models.length > 1 && asked.models.pop())).disabled = count < 2;
-        MixdiffEnsemble.known(editor);
+        this.listed = MixdiffEnsemble.known(editor).catch(() => {});        // without a list a name is still a name
     }
 
     static trained({mode}) {

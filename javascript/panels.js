@@ -81,6 +81,7 @@ class MixdiffPanels {
                 this.details.push(MixdiffLayers.hasBox(layer) ? new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer)
                     : new MixdiffWhereField(this.editor, card.lastChild, layer));
                 this.mark();
+                if (this.found) this.read(this.found);
             }
         }
         this.count();
@@ -88,6 +89,7 @@ class MixdiffPanels {
 
     // What the server says of the first pass.
     read(found) {
+        this.found = found;
         for (const each of this.details) each.read?.(found);
     }
 

@@ -13,14 +13,14 @@ class MixdiffTraining {
         const bar = element("div", "mixdiff-bar", root, {role: "toolbar", "aria-label": "Training"});
         this.list = select([], {"aria-label": "Training"});
         bar.append(this.list);
-        this.list.addEventListener("change", () => { this.name = this.list.value; this.look(); });
+        this.list.addEventListener("change", () => { this.name = this.list.value; this.failed = ""; this.look(); });
         this.buttons = {
-            pause: button("Pause", "Ends after the step at hand and frees the memory; goes on later as if it had not", bar, () => this.post("pause")),
-            resume: button("Resume", "Goes on from the last snapshot", bar, () => this.post("start")),
-            stop: button("Stop", "Ends after the step at hand, and keeps what is learned as a file to use", bar, () => this.post("stop")),
-            now: button("End now", "Ends at once; the steps since the last snapshot are lost", bar, () => this.post("pause", {now: true})),
-            remove: button("Delete…", "Deletes all but the file that it made", bar, () => this.remove()),
-            use: button("Use in txt2img", "Puts the plan that uses it into mixdiff's accordion", bar, () => this.use()),
+            pause: button("Pause", "Ends after the step at hand and frees the memory; goes on later as if it had not", bar, () => this.act(() => this.post("pause"))),
+            resume: button("Resume", "Goes on from the last snapshot", bar, () => this.act(() => this.post("start"))),
+            stop: button("Stop", "Ends after the step at hand, and keeps what is learned as a file to use", bar, () => this.act(() => this.post("stop"))),
+            now: button("End now", "Ends at once; the steps since the last snapshot are lost", bar, () => this.act(() => this.post("pause", {now: true}))),
+            remove: button("Delete…", "Deletes all but the file that it made", bar, () => this.act(() => this.remove())),
+            use: button("Use in txt2img", "Puts the plan that uses it into mixdiff's accordion", bar, () => this.act(() => this.use())),
         };
         this.note = element("div", "mixdiff-note", root, {role: "status"});
         this.bar = element("progress", "mixdiff-progress", root, {max: 1, "aria-label": "Progress"});
@@ -48,42 +48,52 @@ class MixdiffTraining {
 
     async ask(route, options) {
         const answer = await fetch(`mixdiff/v1/train/${route}`, options), found = await answer.json();
+        if (answer.status === 401) clearInterval(this.timer);           // the browser would ask for a login each second
         if (!answer.ok) throw new Error(found.errors || found.detail || `status ${answer.status}`);
         return found;
     }
 
     async look() {
+        if (this.asking) return;
+        this.asking = true;
         try {
             this.show(await this.ask(`status${this.name ? `?name=${encodeURIComponent(this.name)}` : ""}`));
         } catch (error) {
-            if (this.name) this.name = "";          // it was deleted
-            else this.say(`The WebUI does not answer: ${error.message}`, true);
+            this.name = "";             // it may have been deleted
+            this.say(`The WebUI does not answer: ${error.message}`, true);
+        } finally {
+            this.asking = false;
         }
     }
 
-    async post(route, more = {}) {
+    // What a button does; what went wrong is said until the next one.
+    async act(action) {
+        this.failed = "";
         try {
-            await this.ask(route, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({name: this.training.name, ...more})});
-            await this.look();
+            await action();
         } catch (error) {
             this.failed = error.message;
-            this.show({trainings: this.names, training: this.training});
         }
+        await this.look();
+    }
+
+    post(route, more = {}) {
+        return this.ask(route, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({name: this.training.name, ...more})});
     }
 
     async remove() {
         if (!window.confirm(`Delete the training “${this.training.name}”? The file that it made stays.`)) return;
         await this.ask(encodeURIComponent(this.training.name), {method: "DELETE"});
         this.name = "";
-        this.look();
     }
 
+    // One change of the plan, which undo takes back.
     use() {
-        const {mixdiff} = document.querySelector(".mixdiff-editor[data-tab=txt2img]");
-        mixdiff.write(MixdiffEditor.spelled({...MixdiffEditor.parsed(mixdiff.text.value), ...this.training.plan}));
+        const {mixdiff} = document.querySelector(".mixdiff-editor[data-tab=txt2img]"), plan = MixdiffEditor.parsed(mixdiff.text.value);
+        mixdiff.history.changed(mixdiff.text.value);
+        mixdiff.write(MixdiffEditor.spelled({...plan, ...this.training.plan}));
         if (!mixdiff.enabled.checked) mixdiff.enabled.click();
         this.used = this.training.name;
-        this.show({trainings: this.names, training: this.training});
     }
 
     // --- what is seen ---
@@ -100,7 +110,7 @@ class MixdiffTraining {
         this.list.hidden = trainings.length < 1;
         for (const part of [this.bar, this.curves, this.sheet, this.left, this.said.parentElement]) part.hidden = !training;
         const state = training?.state, running = state === "running";
-        for (const [name, seen] of Object.entries({pause: running && !training.ends, stop: running && !training.ends, now: running && training.ends,
+        for (const [name, seen] of Object.entries({pause: running && !training.ends, stop: running && !training.ends, now: running,
             resume: training && !running && state !== "finished", remove: training && !running, use: training?.plan})) this.buttons[name].hidden = !seen;
         if (!training) {
             this.say("Nothing has been trained here yet. Fill in the form and press Train; it goes on when this page is closed.");
@@ -108,21 +118,25 @@ class MixdiffTraining {
         }
         this.list.value = training.name;
         this.say(this.failed || this.words(training), Boolean(this.failed) || state === "failed");
-        this.failed = "";
         this.bar.value = training.step / training.steps;
         this.curves.replaceChildren(MixdiffCurve.draw("Loss", training.loss, training.steps, true), MixdiffCurve.draw("Validation", training.validation, training.steps));
         this.sheet.hidden = !training.samples.length;
         this.slider.max = training.samples.length - 1;
         if (this.latest) this.slider.value = this.slider.max;
         this.picture();
-        this.left.hidden = !training.left_out.length;
-        this.left.firstChild.textContent = `${training.left_out.length} pictures are left out`;
-        this.left.lastChild.replaceChildren(...training.left_out.map((text) => {
-            const line = document.createElement("li");
-            line.textContent = text;
-            return line;
-        }));
-        this.said.textContent = training.said.join("\n");
+        const {count, first} = training.left_out, left = `${training.name} ${count}`;
+        this.left.hidden = !count;
+        if (left !== this.listed) {
+            this.listed = left;
+            this.left.firstChild.textContent = `${count} pictures are left out`;
+            this.left.lastChild.replaceChildren(...[...first, ...count > first.length ? [`and ${count - first.length} more`] : []].map((text) => {
+                const line = document.createElement("li");
+                line.textContent = text;
+                return line;
+            }));
+        }
+        const said = training.said.join("\n");
+        if (said !== this.said.textContent) this.said.textContent = said;
     }
 
     words({state, waits, ends, step, steps, left_s: left, said, file, name}) {

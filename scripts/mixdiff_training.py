@@ -71,7 +71,7 @@ def looked(folder, resolution):
     more, bad = found["pictures"] - found["opened"], "".join(f"<li>{escape(each)}</li>" for each in found["bad"])
     text = f"<p>{found['usable']} pictures can be used ({sizes or 'none'}).</p>"
     text += f"<p>The other {more} are looked at before the training begins.</p>" if more else ""
-    text += f"<p class='error'>{len(found['bad'])} cannot:</p><ul>{bad}</ul>" if bad else ""
+    text += f"<p class='error'>{found['bad_count']} cannot:</p><ul>{bad}</ul>" if bad else ""
     cards = "".join(f"<figure><img src='{each['image']}' alt=''><figcaption>{escape(each['caption']) or '<i>no words</i>'}</figcaption>"
                     "</figure>" for each in found["shown"])
     return f"{text}<div class='mixdiff-cards'>{cards}</div>"

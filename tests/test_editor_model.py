@@ -80,6 +80,7 @@ def test_a_model_is_chosen_by_kind(editor, panel):
         assert plan_of(editor)["model"] == model
     panel.locator("select[data-key=mode]").select_option("full")
     panel.get_by_label("Aggregator").fill("shapes-abc")
+    panel.get_by_label("Checkpoint 3").wait_for()
     names = ["shapes-a", "shapes-b", "shapes-c"]
     assert plan_of(editor)["model"] == {"afa": {"models": names, "mode": "full", "aggregator": "shapes-abc"}}, "it knows its models"
     assert [panel.get_by_label(f"Checkpoint {i + 1}").input_value() for i in range(3)] == names
@@ -98,6 +99,33 @@ def test_a_region_has_its_own(editor, panel):
     card.locator("select[data-key=model]").select_option("checkpoint")
     card.locator("input[data-key=model]").fill("shapes-low")
     assert plan_of(editor)["regions"][0]["model"] == "shapes-low" and "model" not in plan_of(editor)
+
+
+def test_a_region_that_is_selected_later_shows_its_bar_too(editor, panel):
+    fill(editor, {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle"}, {"box": [0.5, 0, 1, 1], **STACK}]})
+    editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('U-Net calls')")
+    card = editor.locator(".mixdiff-list fieldset.mixdiff-panel").nth(1)
+    card.locator("legend").first.click()
+    says(card, "1–10: shapes-high.safetensors")
+
+
+@pytest.mark.parametrize("model", [{}, 5, [], {"experts": "abc"}, {"experts": [None]}, {"afa": {}}], ids=str)
+@pytest.mark.parametrize("where", ["canvas", "region"])
+def test_a_model_of_no_kind_is_the_servers_to_name(editor, panel, model, where):
+    """What stands there while it is being typed."""
+    fill(editor, {"model": model} if where == "canvas" else {"regions": [{"box": [0, 0, 0.5, 1], "model": model}]})
+    editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('model')")
+    fill(editor, {})
+    editor.wait_for_function("!document.querySelector('.mixdiff-note').innerText")
+
+
+def test_a_model_alone_enables_mixdiff(editor, panel):
+    fill(editor, {})
+    enabled = editor.locator("[id$=mixdiff_enabled] input").first
+    enabled.uncheck()
+    panel.evaluate("details => { details.open = true; }")
+    panel.locator("select[data-key=model]").select_option("afa")
+    assert enabled.is_checked()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

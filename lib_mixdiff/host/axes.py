@@ -17,7 +17,7 @@ PLOT = "xyz_grid.py"
 PREFIX = "[mixdiff] "
 LEFT_OUT = {"v", "ui", "hires", "canvas", "plan", "name"}      # of no interest, or plans of their own
 TYPES = {"number": float, "integer": int, "string": str, "boolean": str}
-OF_ONE = re.compile(r"\s*(\d+)\s*:\s*(.*)", re.DOTALL)
+OF_ONE = re.compile(r"\s*(\d+): (.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,10 @@ class Axis:
         if self.of_a_list:
             given = OF_ONE.fullmatch(str(value))
             index, value = (int(given[1]) - 1, given[2]) if given else (0, value)
+        try:
             value = self.type(value)
+        except ValueError:
+            raise PlanError(".".join(self.path), value, f"use {self.type.__name__}s", "{value} does not fit") from None
         home: Any = plan
         for key, following in zip(self.path, self.path[1:]):
             if key == "N":
@@ -68,8 +71,14 @@ class Axis:
         """For the plot, whose jobs are copies that share what is not replaced."""
         script = next(each for each in p.scripts.alwayson_scripts if each.title() == "mixdiff")
         args = list(p.script_args)
-        given = asked(tuple(args[script.args_from:script.args_to])) or {}
-        plan = json.loads(given if isinstance(given, str) else json.dumps(given))
+        own = args[script.args_from:script.args_to]
+        given = asked((True, *own[1:]) if own and isinstance(own[0], bool) else tuple(own)) or {}       # enabled or not
+        try:
+            plan = json.loads(given if isinstance(given, str) else json.dumps(given))
+        except ValueError as error:
+            raise PlanError("plan", given, "correct it there", f"{{value}} is not JSON ({error})") from None
+        if not isinstance(plan, dict):
+            raise PlanError("plan", plan, "use an object", "{value} is no plan")
         self.put(plan, value)
         args[script.args_from:script.args_to] = [True, json.dumps(plan)]
         p.script_args = tuple(args)

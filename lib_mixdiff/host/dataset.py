@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from modules import shared
 from PIL import Image
 
 from lib_mixdiff.errors import PlanError
@@ -16,12 +17,13 @@ from lib_mixdiff.train.folder import opened, pictures
 
 UNIT = 64               # px: sides of Stable Diffusion 1's pictures are multiples
 SECONDS = 10.0          # of looking; a training looks at what is left
-SHOWN, THUMBNAIL = 24, (160, 160)
+SHOWN, LISTED, THUMBNAIL = 24, 200, (160, 160)
 
 
 def look(data: object, resolution: object = None) -> dict[str, Any]:
     """How many pictures there are, how many of them were opened in the time there is, by size, what is wrong with which, and the first
     ones with their captions; PlanError."""
+    refuse_folders()
     if not isinstance(data, str) or not data.strip():
         raise PlanError("data", data, "name one that holds pictures and their .txt captions", "{value} is no folder")
     try:
@@ -40,8 +42,15 @@ def look(data: object, resolution: object = None) -> dict[str, Any]:
         sizes[size] += 1
         if len(shown) < SHOWN:
             shown.append({"name": picture.name, "caption": picture.caption, "size": size, "image": _thumbnail(Image.fromarray(pixels))})
-    return {"pictures": len(found), "opened": seen, "usable": sum(sizes.values()), "sizes": dict(sizes.most_common()), "bad": bad,
-            "shown": shown}
+    return {"pictures": len(found), "opened": seen, "usable": sum(sizes.values()), "sizes": dict(sizes.most_common()), "bad": bad[:LISTED],
+            "bad_count": len(bad), "shown": shown}
+
+
+def refuse_folders() -> None:
+    """PlanError where the host is told to show no folders of its machine."""
+    if getattr(shared.cmd_opts, "hide_ui_dir_config", False):
+        raise PlanError("data", "--hide-ui-dir-config", "start the WebUI without it, or train in a terminal",
+                        "{value} keeps this machine's folders closed")
 
 
 def _thumbnail(image: Image.Image) -> str:

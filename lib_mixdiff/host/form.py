@@ -84,5 +84,5 @@ def titles() -> list[str]:
 
 def configuration(target: str, values: Sequence[Any]) -> dict[str, Any]:
     """What the controls of a form have, in its order, as a configuration."""
-    read = {entry.key: entry.read(value) for entry, value in zip(forms()[target], values)}
+    read = {entry.key: entry.value if value is None else entry.read(value) for entry, value in zip(forms()[target], values)}
     return {"target": target, **{key: value for key, value in read.items() if value is not None}}

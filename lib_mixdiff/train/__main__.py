@@ -21,6 +21,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ from PIL import Image
 
 from lib_mixdiff.train import snapshot
 from lib_mixdiff.train.afa import AfaTarget
-from lib_mixdiff.train.atomic import replacing, sweep, write_text
+from lib_mixdiff.train.atomic import alone, replacing, sweep, write_text
 from lib_mixdiff.train.config import Config, read
 from lib_mixdiff.train.data import Data, Order
 from lib_mixdiff.train.faults import TrainError
@@ -116,7 +117,7 @@ def train(config: Config, turns: Turns | None = None) -> None:
 
     def report(**found: object) -> None:
         with file["log.jsonl"].open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": done, **found}).replace("NaN", "null") + "\n")
+            log.write(json.dumps(finite({"step": done, **found})) + "\n")
 
     def save(usable: bool) -> None:
         """The EMA as a file to use, then the snapshot: one of the last step says that all is there."""
@@ -221,6 +222,22 @@ def train(config: Config, turns: Turns | None = None) -> None:
         say(f"{file['safetensors']} is trained. Put it {target.home}; the plan that uses it:\n{json.dumps(target.plan())}")
 
 
+def over(text: str) -> None:
+    """The end of a turn, on a line of its own; the next one has the graphics card's memory but for what must stay."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    spoken("\n" + text)
+
+
+def finite(value: Any) -> Any:
+    """As JSON has it: null in the place of numbers that are none."""
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def measure(config: Config) -> None:
     """Says what a step takes, in seconds and memory, as one line of JSON: of a few steps on pictures of noise."""
     with TemporaryDirectory() as home:
@@ -291,15 +308,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--turns", action="store_true", help="work when the program that started this one says so on standard input")
     parser.add_argument("--measure", action="store_true", help="only say what a step takes, in seconds and memory")
-    chosen = parser.parse_args(arguments)
+    chosen, first = parser.parse_args(arguments), int(os.environ.get("RANK", 0)) == 0
     try:
         if chosen.measure:
             return measure(read(chosen.config))
-        train(read(chosen.config), Turns(sys.stdin, spoken) if chosen.turns else None)
+        config = read(chosen.config)
+        with alone(Path(config.work or config.out) / f"{config.name}.lock") if first else contextlib.nullcontext():
+            train(config, Turns(sys.stdin, over) if chosen.turns else None)
+    except BlockingIOError:
+        sys.exit(f"{config.name} is being trained, or saved, by another process; wait until it has ended.")
     except TrainError as error:
-        sys.exit(str(error) if int(os.environ.get("RANK", 0)) == 0 else 1)
+        sys.exit(str(error) if first else 1)
     except KeyboardInterrupt:
-        sys.exit("stopped before the first step; what is encoded is kept, and the same command goes on.")
+        spoken("stopped before the first step; what is encoded is kept, and the same command goes on.")
+        sys.exit(0 if chosen.turns else 1)
 
 
 if __name__ == "__main__":

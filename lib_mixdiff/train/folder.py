@@ -11,6 +11,7 @@ from lib_mixdiff.train.faults import TrainError
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 LISTED = 20  # bad files of a message
+LARGEST = 178_000_000  # px of a picture: PIL's own limit, which some extensions switch off
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def opened(picture: Picture, unit: int, resolution: int | None) -> np.ndarray | 
     """(height, width, 3) uint8, sides multiples of `unit`; or what is wrong with it. What is transparent lies on white."""
     try:
         with Image.open(picture.path) as file:
+            if file.width * file.height > LARGEST:
+                return f"{picture.name} is too large ({file.width}x{file.height}); {LARGEST // 10**6} megapixels are the most here"
             image = ImageOps.exif_transpose(file)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

@@ -116,7 +116,8 @@ def test_it_takes_turns_is_paused_goes_on_and_what_it_made_is_used(trainer, pict
     trainer.ask("pause", {"name": NAME})
     paused = trainer.ended()
     assert paused["state"] == "paused" and paused["file"] is None and paused["samples"] == [f"{NAME}.000000.png"]
-    assert all(any(line.startswith(Path(name).stem) for line in paused["left_out"]) for name in bad) and len(paused["left_out"]) == len(bad)
+    assert all(any(line.startswith(Path(name).stem) for line in paused["left_out"]["first"]) for name in bad)
+    assert paused["left_out"]["count"] == len(bad)
     times = [line["time"] for line in log(trainer) if "loss" in line]
     assert max(b - a for a, b in pairwise(times) if a < ended and b > began) > 0.5 * alone_s, "while a picture is drawn, it waits"
     sheet = requests.get(f"{trainer.host.url}/mixdiff/v1/train/{NAME}/{paused['samples'][0]}", timeout=60)
@@ -156,7 +157,7 @@ def test_a_look_names_what_is_wrong(trainer, pictures, tmp_path):
     bad = spoil(pictures, tmp_path)
     found = trainer.ask("look", {"data": str(tmp_path)})
     assert found["usable"] == 12 and found["sizes"] == {"64x64": 12} and len(found["shown"]) == 12 and found["shown"][0]["caption"].startswith("a")
-    assert len(found["bad"]) == len(bad) and all(any(Path(name).stem in line for line in found["bad"]) for name in bad), found["bad"]
+    assert found["bad_count"] == len(found["bad"]) == len(bad) and all(any(Path(name).stem in line for line in found["bad"]) for name in bad), found["bad"]
 
 
 def test_a_killed_host_loses_no_training(pictures):
@@ -175,7 +176,7 @@ def test_a_killed_host_loses_no_training(pictures):
         assert trainer.ask("start", {"name": NAME})["code"] == 200
         done = trainer.ended()
         assert done["state"] == "finished" and [step for step, _ in done["loss"]] == list(range(1, 13))
-        assert f"going on after step {found['step']}" in "\n".join(done["said"]) or found["step"] < done["step"]
+        assert any(line.startswith("going on after step") for line in done["said"])
         trainer.forget()
 
 
