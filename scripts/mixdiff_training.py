@@ -7,7 +7,7 @@ from modules import script_callbacks
 
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Choice, Integer, Number, Switch
-from lib_mixdiff.host import form, training
+from lib_mixdiff.host import form, trainings
 from lib_mixdiff.host.dataset import look
 from lib_mixdiff.nested import List
 
@@ -41,7 +41,7 @@ def wrong(error):
 
 def begun(target, *values):
     try:
-        training.start({"config": form.configuration(target, values)})
+        trainings.start({"config": form.configuration(target, values)})
     except PlanError as error:
         return wrong(error)
     return ""
@@ -50,7 +50,7 @@ def begun(target, *values):
 def weighed(target, *values):
     """What the training will take."""
     try:
-        found = training.measured({"config": form.configuration(target, values)})
+        found = trainings.measured({"config": form.configuration(target, values)})
     except PlanError as error:
         return wrong(error)
     hours, minutes = divmod(round(found["seconds"] / 60), 60)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,25 +26,25 @@ def start(monkeypatch, tmp_path):
         sys.path.append(str(ROOT / "minihost"))
     from modules import shared
 
-    from lib_mixdiff.host import training
+    from lib_mixdiff.host import training, trainings
     from lib_mixdiff.train.config import Config
     monkeypatch.setattr(shared, "data_path", str(tmp_path))
     monkeypatch.setattr(training.sd_models, "list_models", lambda: None)
-    whole = training._command
+    whole = training.command_for
 
-    def start(lines: str, name: str = "one") -> training.Training:
+    def start(lines: str, name: str = "one") -> Any:
         script = tmp_path / "child.py"
         script.write_text(HEAD + lines)
-        monkeypatch.setattr(training, "_command", lambda what, file: {**whole(what, file), "args": [sys.executable, str(script), str(file)]})
+        monkeypatch.setattr(training, "command_for", lambda what, file: {**whole(what, file), "args": [sys.executable, str(script), str(file)]})
         made = training.Training(name)
         made.write(Config(target="afa", models=("a", "b"), data="-", out=str(tmp_path), work=str(made.home), name=name, steps=5))
-        training.start({"name": name})
-        return training
+        trainings.start({"name": name})
+        return trainings
 
     yield start
     if training.Training.live:
         training.Training.live.process.kill()
-        ended(training)
+        ended(trainings)
 
 
 def ended(training, seconds: float = 20) -> dict:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lib_mixdiff import __version__, assets
 from lib_mixdiff.errors import PlanError, shown
-from lib_mixdiff.host import aggregation, shelf, training
+from lib_mixdiff.host import aggregation, shelf, trainings
 from lib_mixdiff.host.dataset import look
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder, kept
@@ -109,10 +109,10 @@ async def _preset(request: Request) -> Any:
     return await run_in_threadpool(shelf.OF_ONE[request.method], request.path_params["name"], body)
 
 
-TRAIN = {"look": lambda body: look(body.get("data"), body.get("resolution")), "start": training.start,
-         "measure": training.measured,
-         "pause": lambda body: training.end(body.get("name"), PAUSE, body.get("now") is True),
-         "stop": lambda body: training.end(body.get("name"), STOP, body.get("now") is True)}       # what a request for /train/... does
+TRAIN = {"look": lambda body: look(body.get("data"), body.get("resolution")), "start": trainings.start,
+         "measure": trainings.measured,
+         "pause": lambda body: trainings.end(body.get("name"), PAUSE, body.get("now") is True),
+         "stop": lambda body: trainings.end(body.get("name"), STOP, body.get("now") is True)}       # what a request for /train/... does
 
 
 async def _train(request: Request) -> dict[str, Any]:
@@ -120,7 +120,7 @@ async def _train(request: Request) -> dict[str, Any]:
 
 
 async def _training(request: Request) -> dict[str, Any]:
-    return await run_in_threadpool(training.status, request.query_params.get("name"))
+    return await run_in_threadpool(trainings.status, request.query_params.get("name"))
 
 
 async def _aggregators(request: Request) -> dict[str, Any]:
@@ -128,12 +128,12 @@ async def _aggregators(request: Request) -> dict[str, Any]:
 
 
 async def _forget(request: Request) -> dict[str, Any]:
-    return await run_in_threadpool(training.delete, request.path_params["name"])
+    return await run_in_threadpool(trainings.delete, request.path_params["name"])
 
 
 async def _sample(request: Request) -> Response:
     """A sheet of sample pictures."""
-    if (file := training.named(request.path_params["name"]).sample(request.path_params["sample"])) is None:
+    if (file := trainings.named(request.path_params["name"]).sample(request.path_params["sample"])) is None:
         raise HTTPException(404, "there is no such picture")
     return Response(file.read_bytes(), media_type="image/png")
 
