@@ -127,6 +127,9 @@ def test_reload_ui_doubles_nothing(page, browser):
         show(page, tab)
         assert home(page, tab).locator(".mixdiff-stage").count() == home(page, tab).locator(".mixdiff-files").count() == 1
     assert regions() == before
+    assert page.locator("#tabs > .tab-nav button", has_text="AFA").count() == page.locator(".mixdiff-training progress").count() == 1
+    plot = next(script for script in browser.host.get("/sdapi/v1/script-info") if script["name"] == "x/y/z plot")
+    assert len([label for label in plot["args"][0]["choices"] if label == "[mixdiff] regions[N].prompt"]) == 1
     plan(page, "txt2img").fill(json.dumps({"regions": [{"prompt": PROMPT}]}))
     home(page, "txt2img").locator(".mixdiff-panel").first.wait_for(state="visible")
 
