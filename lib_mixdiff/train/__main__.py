@@ -117,7 +117,7 @@ def train(config: Config, turns: Turns | None = None) -> None:
 
     def report(**found: object) -> None:
         with file["log.jsonl"].open("a", encoding="utf-8") as log:
-            log.write(json.dumps(finite({"step": done, **found})) + "\n")
+            log.write(json.dumps(without_nan({"step": done, **found})) + "\n")
 
     def save(usable: bool) -> None:
         """The EMA as a file to use, then the snapshot: one of the last step says that all is there."""
@@ -229,12 +229,12 @@ def over(text: str) -> None:
     spoken("\n" + text)
 
 
-def finite(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """As JSON has it: null in the place of numbers that are none."""
     if isinstance(value, dict):
-        return {key: finite(each) for key, each in value.items()}
+        return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [finite(each) for each in value]
+        return [without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

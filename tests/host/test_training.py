@@ -42,7 +42,7 @@ class Trainer:
         """Its status once that holds."""
         end = time.monotonic() + seconds
         while not until(found := self.status):
-            assert time.monotonic() < end, found
+            assert time.monotonic() < end and found["state"] != "failed", found
             time.sleep(0.2)
         return found
 
