@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from minihost.shapes import folder
-from tests.host.test_training import KEYS, Trainer, spoil
+from tests.host.test_training import KEYS, NAME, Trainer, spoil
 from tests.test_editor import axe_finds
 
-NAME = "mixdiff-test-training"
 NOTE = ".mixdiff-training .mixdiff-note"
 
 
@@ -54,6 +53,11 @@ def press(page, name: str) -> None:
     page.locator(".mixdiff-training").get_by_role("button", name=name).click()
 
 
+def chosen(page) -> None:
+    """Ours, of several that there may be."""
+    page.locator(".mixdiff-training select").select_option(NAME)
+
+
 def says(page, *words: str, seconds: float = 120) -> None:
     page.wait_for_function("([note, words]) => words.every((word) => document.querySelector(note).innerText.includes(word))", arg=[NOTE, words],
                            timeout=1000 * seconds)
@@ -72,10 +76,12 @@ def test_from_a_folder_to_a_picture(page, browser):
     for key, value in {"steps": 300, "batch": 2, "lr": 0.001, "prompts": "a red circle", "validation": 0.2}.items():
         write(page, key, value)
     page.locator("#mixdiff_training_afa_train").click()
+    chosen(page)
     says(page, "step ", " of 300", "left")
     press(page, "Ends after the step at hand and frees")
     says(page, "Paused")
     opened(page, browser.host.url)
+    chosen(page)
     says(page, "Paused", " of 300")
     paused = page.locator(NOTE).inner_text()
     assert page.locator(".mixdiff-curves polyline").count() >= 2 and page.locator(".mixdiff-sheet img").is_visible()
@@ -104,6 +110,7 @@ def test_from_a_folder_to_a_picture(page, browser):
 def test_axe_finds_nothing_serious(page, browser, theme):
     """With a training that has failed, which shows more than none."""
     Trainer(browser.host).ask("start", {"config": {**KEYS, "data": str(page.data), "skip_bad": False}})
+    chosen(page)
     says(page, "It has failed", "skip_bad")
     page.locator("#mixdiff_training_afa_more").get_by_text("More settings").click()
     assert axe_finds(page, theme, "document.querySelector('#mixdiff_training')") == []

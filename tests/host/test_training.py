@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import time
 from itertools import pairwise
@@ -17,7 +18,7 @@ from minihost.client import served
 from minihost.shapes import folder
 from tests.host.client import Host
 
-NAME = "mixdiff-test-training"
+NAME = f"mixdiff-test-training-{os.getpid()}"       # hosts of tests beside these have the same folder
 KEYS = {"target": "afa", "name": NAME, "models": ["shapes-a", "shapes-b"], "batch": 2, "steps": 4, "log_every": 1, "lr": 1e-3}
 
 
