@@ -11,7 +11,6 @@ class MixdiffAmdm {
     constructor(editor, parent) {
         this.editor = editor;
         this.fields = [];
-        this.wrong = "";
         const {element} = MixdiffPage;
         this.details = element("details", "mixdiff-base", parent);
         element("summary", "", this.details).textContent = "AMDM: several models, one latent";
@@ -32,8 +31,7 @@ class MixdiffAmdm {
         if (models.length !== this.cards.children.length) {
             this.cards.replaceChildren();
             this.fields = models.flatMap((_, index) => this.card(index));
-            this.wrong = "";
-        }
+            }
         if (some && !this.some) this.details.open = true;
         this.some = some;
         this.main.hidden = !some;
@@ -58,8 +56,7 @@ class MixdiffAmdm {
     }
 
     // Where the server found something wrong: "amdm.steps", "amdm.models[0].prompt", "amdm.models[1].plan.regions[0].box".
-    mark(field = this.wrong) {
-        this.wrong = field;
+    mark(field) {
         const [found, index, ...keys] = field.match(/^amdm\b(?:\.models\[(\d+)\])?(?:\.(\w+))?(?:\.(model)\b)?/) || [];
         MixdiffPanels.mark(this.main, found && !index, keys);
         [...this.cards.children].forEach((card, i) => MixdiffPanels.mark(card, index === String(i), keys));

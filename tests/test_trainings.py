@@ -76,7 +76,7 @@ while word == "go" and step < 5:
 @pytest.mark.parametrize("lines, word, state", [
     (STEPS, None, "finished"), (STEPS, "pause", "paused"), (STEPS, "stop", "stopped"), ("sys.exit('no')", None, "failed"),
     (STEPS + "sys.exit('No space left on device')", "pause", "failed"), ("over(); log(step=1, loss=1.0)", None, "stopped"),
-    ("sys.stdout.write('half a line'); " + STEPS.strip().replace("\n", "\n"), None, "finished")], ids=str)
+    ("sys.stdout.write('half a line'); " + STEPS.strip(), None, "finished")], ids=str)
 def test_what_becomes_of_it_is_said(start, lines, word, state):
     training = start(lines)
     if word:

@@ -16,7 +16,7 @@ from lib_mixdiff.plan import schema
 PLOT = "xyz_grid.py"
 PREFIX = "[mixdiff] "
 LEFT_OUT = {"v", "ui", "hires", "canvas", "plan", "name"}      # of no interest, or plans of their own
-TYPES = {"number": float, "integer": int, "string": str, "boolean": str}
+TYPES = {"number": float, "integer": int, "string": str}
 OF_ONE = re.compile(r"\s*(\d+): (.*)", re.DOTALL)
 
 

@@ -67,10 +67,6 @@ class Training:
                 lines.append(json.loads(line))
         return lines
 
-    @property
-    def result(self) -> Path:
-        return Path(self.config["out"]) / f"{self.name}.safetensors"
-
     def sample(self, name: str) -> Path | None:
         return next((path for path in self._samples() if path.name == name), None)
 
@@ -96,8 +92,9 @@ class Training:
         recent = [(line["time"], line["step"]) for line in losses if line["time"] > self.began][-RECENT:]
         (since, first), (until, last) = (recent or [(0, 0)])[0], (recent or [(0, 0)])[-1]
         left = (until - since) / (last - first) * (config["steps"] - last) if last > first else None
-        left_out, result = [line.partition(": ")[2] for line in said if line.startswith("left out: ")], None if problem else self.result
-        made = result is not None and result.exists()
+        left_out = [line.partition(": ")[2] for line in said if line.startswith("left out: ")]
+        result = None if problem else Path(config["out"]) / f"{self.name}.safetensors"
+        made = result if result is not None and result.exists() else None
         return {
             "name": self.name, "home": str(self.home), "target": config["target"],
             "state": FAILED if problem else self.state, "waits": self.waits, "ends": self.word != GO,
@@ -106,15 +103,15 @@ class Training:
             "validation": [[line["step"], _mean(line["validation"])] for line in log if "validation" in line],
             "samples": [path.name for path in self._samples()], "said": [*said[-LINES:], *problem],
             "left_out": {"count": len(left_out), "first": left_out[:LINES]},
-            "file": str(result) if made else None, "plan": self._plan(said) if made else None}
+            "file": str(made) if made else None, "plan": self._plan(said, made) if made else None}
 
-    def _plan(self, said: list[str]) -> dict[str, Any] | None:
+    def _plan(self, said: list[str], made: Path) -> dict[str, Any] | None:
         """What uses what it made: as it said, or, where it was killed, as the file says."""
         with suppress(ValueError):
             if told := next((line for line in reversed(said) if line.startswith('{"model"')), None):
                 return json.loads(told)
         with suppress(aggregation.NoAggregator, OSError):
-            form = aggregation.form_of(self.result)
+            form = aggregation.form_of(made)
             return {"model": {"afa": {"aggregator": self.name, "models": [name for name, _ in form.models], "mode": form.mode}}}
         return None
 
