@@ -315,4 +315,5 @@ def test_what_is_painted_stands_there_and_its_picture_brings_the_phrases_back(br
     again = first_use.fresh(browser)
     first_use.drop(again, picture)
     assert Plan.from_dict(plan_of(again)) == plan
+    again.locator(".mixdiff-label").nth(1).wait_for()       # the editor builds itself when the accordion opens
     assert [label.inner_text() for label in again.locator(".mixdiff-label").all()] == ["1 red circle", "2 blue square"]
