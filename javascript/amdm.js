@@ -11,13 +11,12 @@ class MixdiffAmdm {
     constructor(editor, parent) {
         this.editor = editor;
         this.fields = [];
-        const {element} = MixdiffPage;
-        this.details = element("details", "mixdiff-base", parent);
-        element("summary", "", this.details).textContent = "AMDM: several models, one latent";
-        this.main = element("div", "mixdiff-grid", this.details);
+        this.models = [];
+        const {element} = MixdiffPage, {details} = this.fold = new MixdiffFold(parent, "AMDM: several models, one latent");
+        this.main = element("div", "mixdiff-grid", details);
         this.ofMain = MixdiffAmdm.MAIN.map((spec) => new MixdiffField(editor, this.main, {record: "Amdm", of: (plan) => plan.amdm, ...spec}));
-        this.cards = element("div", "mixdiff-models", this.details);
-        this.more = MixdiffPage.button("Add model", "Add a model that is sampled beside the canvas's", element("div", "mixdiff-bar", this.details), () => this.add());
+        this.cards = element("div", "mixdiff-models", details);
+        this.more = MixdiffPage.button("Add model", "Add a model that is sampled beside the canvas's", element("div", "mixdiff-bar", details), () => this.add());
     }
 
     static models(plan) {
@@ -30,15 +29,12 @@ class MixdiffAmdm {
         const {plan} = this.editor, models = MixdiffAmdm.models(plan), some = Boolean(plan.amdm);
         if (models.length !== this.cards.children.length) {
             this.cards.replaceChildren();
+            this.models = [];
             this.fields = models.flatMap((_, index) => this.card(index));
-            }
-        if (some && !this.some) this.details.open = true;
-        this.some = some;
-        this.main.hidden = !some;
-        for (const field of [...this.ofMain, ...this.fields]) field.fill();
-        for (const {control, label, value} of this.fields) {
-            if (control.list) label.hidden = value instanceof Object;           // experts, which only the plan's text can say
         }
+        this.fold.use(some);
+        this.main.hidden = !some;
+        for (const field of [...this.ofMain, ...this.fields, ...this.models]) field.fill();
     }
 
     card(index) {
@@ -46,20 +42,29 @@ class MixdiffAmdm {
         element("legend", "", card).textContent = `Model ${index + 1}`;
         const of = (plan) => MixdiffAmdm.models(plan)[index], ofPlan = (plan, make) => of(plan).plan || (make ? of(plan).plan = {} : {});
         const grid = element("div", "mixdiff-grid", card), fields = MixdiffAmdm.MODEL.map((spec) => new MixdiffField(editor, grid, {record: "AmdmModel", of, ...spec}));
-        const checkpoint = new MixdiffField(editor, grid, {record: "ModelPlan", path: ["model"], title: "Checkpoint", otherwise: "the loaded one", wide: true, of: ofPlan});
-        checkpoint.control.setAttribute("list", `mixdiff-checkpoints-${editor.tab}`);
+        this.models.push(new MixdiffModelField(editor, grid, {of: ofPlan, place: `amdm.models[${index}]`}));
         const text = new MixdiffPlanField(editor, grid, {title: "Its regions, guides, paint and tiles (JSON)", otherwise: "none", of}), bar = element("div", "mixdiff-bar", card);
         button("Take the canvas's", "Put what the canvas has now into this model's plan", bar, () => this.take(index));
         button("Swap with the canvas's", "Put this model's plan on the canvas, to draw on it, and the canvas's here", bar, () => this.take(index, true));
         button("Remove", "Remove this model", bar, () => this.remove(index));
-        return [...fields, checkpoint, text];
+        return [...fields, text];
+    }
+
+    // What the server says of the first pass.
+    read(found) {
+        this.fold.read(found.shares.amdm);
+        [...this.cards.children].forEach((card, i) => { card.firstChild.dataset.cost = MixdiffFold.percent(found.shares[`amdm.models[${i}]`]); });
+        for (const model of this.models) model.read(found);
     }
 
     // Where the server found something wrong: "amdm.steps", "amdm.models[0].prompt", "amdm.models[1].plan.regions[0].box".
     mark(field) {
-        const [found, index, ...keys] = field.match(/^amdm\b(?:\.models\[(\d+)\])?(?:\.(\w+))?(?:\.(model)\b)?/) || [];
-        MixdiffPanels.mark(this.main, found && !index, keys);
-        [...this.cards.children].forEach((card, i) => MixdiffPanels.mark(card, index === String(i), keys));
+        const [found, index, key, rest] = field.match(/^amdm\b(?:\.models\[(\d+)\])?(?:\.(\w+))?\.?(.*)/) || [];
+        MixdiffPanels.mark(this.main, found && !index, [key]);
+        [...this.cards.children].forEach((card, i) => {
+            MixdiffPanels.mark(card, index === String(i), [key]);
+            if (index === String(i) && key === "plan") this.models[i].mark(rest);
+        });
         for (const each of this.fields) each.wrong && each.control.setAttribute("aria-invalid", "true");
     }
 

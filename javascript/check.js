@@ -31,8 +31,7 @@ class MixdiffCheck {
             if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
             else editor.say(this.words(found.cost));
             if (!answer.ok) return;
-            editor.model.read(found.cost.passes[0]);
-            editor.panels.read(found.cost.passes[0]);
+            editor.readout(found.cost.passes);
             editor.panels.count(found.tokens);
             await editor.heat.draw(asked);
         } catch (error) {

@@ -66,11 +66,10 @@ class MixdiffEditor {
         const side = MixdiffPage.element("div", "mixdiff-side", body);
         this.words = new MixdiffWords(this, side);
         this.panels = new MixdiffPanels(this, side);
-        const model = MixdiffPage.element("details", "mixdiff-base", side);
-        MixdiffPage.element("summary", "", model).textContent = "Model: checkpoint, experts or ensemble";
-        const [checkpoints] = ["checkpoints", "aggregators"].map((names) => MixdiffPage.element("datalist", "", model, {id: `mixdiff-${names}-${this.tab}`}));
+        this.fold = new MixdiffFold(side, "Model: checkpoint, experts or ensemble");
+        const [checkpoints] = ["checkpoints", "aggregators"].map((names) => MixdiffPage.element("datalist", "", side, {id: `mixdiff-${names}-${this.tab}`}));
         side.addEventListener("focusin", ({target}) => target.list === checkpoints && checkpoints.replaceChildren(...MixdiffPage.select(MixdiffPage.checkpoints.map((each) => [each, each])).children));
-        this.model = new MixdiffModelField(this, model, {of: (plan) => plan, place: "canvas"});
+        this.model = new MixdiffModelField(this, this.fold.details, {of: (plan) => plan, place: "canvas"});
         this.amdm = new MixdiffAmdm(this, side);
         this.tiles = new MixdiffTiles(this, side);
         this.hires = new MixdiffHires(this, side);
@@ -184,12 +183,17 @@ class MixdiffEditor {
         this.stage.show();
         this.panels.show();
         this.model.fill();
-        if (this.plan.model && !this.modelled) this.model.node.parentElement.open = true;
-        this.modelled = Boolean(this.plan.model);
+        this.fold.use(Boolean(this.plan.model));
         for (const panel of [this.amdm, this.tiles, this.hires]) panel.show();
         this.words.fill();
         this.toolbar.show();
         this.check.soon();
+    }
+
+    // What the server says of the passes.
+    readout([first, hires]) {
+        this.fold.read(first.shares.model, "What it takes of the first pass's work beside one checkpoint");
+        for (const panel of [this.model, this.panels, this.amdm, this.tiles, this.hires]) panel.read(first, hires);
     }
 
     // Where the server found something wrong, in the words of its message.

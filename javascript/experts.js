@@ -44,6 +44,11 @@ class MixdiffExperts {
         this.wait();
     }
 
+    // Steps of the bar; one of AMDM's models has the mixed ones.
+    get count() {
+        return this.steps[this.steps.length - 1].to;
+    }
+
     get ranges() {
         return JSON.stringify(this.experts.map(({range}) => range));
     }
@@ -66,7 +71,7 @@ class MixdiffExperts {
     }
 
     draw() {
-        const {element} = MixdiffPage, {steps, noise, bar} = this, focused = this.handles.indexOf(document.activeElement);
+        const {element} = MixdiffPage, {steps, bar} = this, focused = this.handles.indexOf(document.activeElement);
         this.bar.hidden = !steps;
         this.note.textContent = steps ? "" : "Which step uses which checkpoint shows once the plan fits and the sampler's steps are known before it runs.";
         if (!steps) return;
@@ -78,12 +83,12 @@ class MixdiffExperts {
         }
         this.handles = steps.slice(1).map(({from}, i) => this.handle(from - 1, i));
         this.handles[focused]?.focus();
-        this.note.textContent = steps.map(({from, to, unet}) => `${from === to ? from : `${from}–${to}`}: ${unet ?? "the loaded one"}`).join(" · ") + ` (of ${noise.length} steps)`;
+        this.note.textContent = steps.map(({from, to, unet}) => `${from === to ? from : `${from}–${to}`}: ${unet ?? "the loaded one"}`).join(" · ") + ` (of ${this.count} steps)`;
     }
 
     // Between the stretches i and i + 1: after `at` steps.
     handle(at, i) {
-        const count = this.noise.length, low = this.steps[i].from, high = this.steps[i + 1].to - 1;
+        const {count} = this, low = this.steps[i].from, high = this.steps[i + 1].to - 1;
         const node = MixdiffPage.element("div", "mixdiff-border", this.bar, {role: "slider", tabindex: 0, "aria-label": `Border ${i + 1}`, "aria-valuemin": low, "aria-valuemax": high,
             "aria-valuenow": at, "aria-valuetext": `after step ${at} of ${count}`});
         const show = (step) => { node.style.left = `${100 * step / count}%`; };
@@ -147,7 +152,7 @@ class MixdiffExperts {
         if (at < from) return;
         this.change((experts) => {
             const range = experts[expert]?.range ?? {}, unit = range.unit ?? "steps", middle = this.value(unit, at);
-            const end = range.to ?? (to < this.noise.length ? this.value(unit, to) : undefined);
+            const end = range.to ?? (to < this.count ? this.value(unit, to) : undefined);
             experts.push({range: {unit, from: middle, ...end !== undefined && {to: end}}});
             if (expert !== null) experts[expert].range = {...range, unit, to: middle};
         });

@@ -155,3 +155,33 @@ class MixdiffPlanField {
         editor.check.soon();            // also where nothing is new but that it is JSON again
     }
 }
+
+// One of the settings, as a user would change it on the settings page: for this and all later jobs.
+class MixdiffSetting {
+    constructor(editor, parent, name, title) {
+        Object.assign(this, {editor, name});
+        this.control = MixdiffPage.select([]);
+        this.label = MixdiffPage.labelled(title, this.control, parent, "mixdiff-field mixdiff-wide");
+        this.control.addEventListener("change", () => this.write());
+        for (const kind of ["focus", "pointerenter"]) this.control.addEventListener(kind, () => this.read());
+        this.read();
+    }
+
+    async read() {
+        const answer = await fetch("mixdiff/v1/settings").catch(() => null);
+        if (answer?.ok) this.show((await answer.json())[this.name]);
+    }
+
+    show({value, choices}) {
+        if (this.control.options.length !== choices.length) this.control.replaceChildren(...MixdiffPage.select(choices.map((each) => [each, each])).children);
+        this.control.value = value;
+    }
+
+    async write() {
+        const {value} = this.control, body = JSON.stringify({[this.name]: value});
+        document.querySelector(`#setting_${this.name} input[value="${value}"]`)?.click();       // what the settings page has not shown it would put back
+        const answer = await fetch("mixdiff/v1/settings", {method: "PUT", headers: {"Content-Type": "application/json"}, body}).catch((error) => error);
+        if (!answer.ok) this.editor.say(answer.message ?? (await answer.json()).errors ?? "The setting cannot be changed.", true);
+        await this.read();
+    }
+}

@@ -5,11 +5,10 @@ class MixdiffHires {
 
     constructor(editor, parent) {
         this.editor = editor;
-        const {element, labelled, select} = MixdiffPage;
-        this.details = element("details", "mixdiff-base", parent);
-        element("summary", "", this.details).textContent = "Hires pass: what changes there";
+        const {labelled, select} = MixdiffPage;
+        this.fold = new MixdiffFold(parent, "Hires pass: what changes there");
         this.kind = select(Object.entries(MixdiffHires.KINDS), {"data-key": "hires"});
-        labelled("Hires pass", this.kind, this.details, "mixdiff-field");
+        labelled("Hires pass", this.kind, this.fold.details, "mixdiff-field");
         this.kind.addEventListener("change", () => editor.edit((plan) => {
             const {value} = this.kind;
             this.asked = value === "patch";         // an empty patch is the same plan, to be typed into
@@ -17,23 +16,26 @@ class MixdiffHires {
             else if (value === "same" || plan.hires === false) delete plan.hires;
         }) || this.show());
         const of = (plan) => ({get plan() { return plan.hires || undefined; }, set plan(patch) { plan.hires = patch; }});
-        this.patch = new MixdiffPlanField(editor, this.details, {title: "Changes (a JSON merge patch: null takes away)", otherwise: '{"tiles": {}, "regions": null}', of, described: ["Plan", "hires"]});
+        this.patch = new MixdiffPlanField(editor, this.fold.details, {title: "Changes (a JSON merge patch: null takes away)", otherwise: '{"tiles": {}, "regions": null}', of, described: ["Plan", "hires"]});
         this.label = this.patch.control.closest("label");
     }
 
     show() {
         const {hires} = this.editor.plan, some = hires === false || Object.keys(hires ?? {}).length > 0;
-        if (some && !this.some) this.details.open = true;
-        this.some = some;
+        this.fold.use(some);
         const kind = hires === false ? "plain" : some || this.asked ? "patch" : "same";
         if (this.kind !== document.activeElement) this.kind.value = kind;
         this.label.hidden = kind !== "patch";
         this.patch.fill();
     }
 
+    read(first, hires) {
+        this.fold.read(hires?.share, "The hires pass's share of the job's work");
+    }
+
     // Where the server found something wrong: "hires.regions[0].weight".
     mark(field) {
-        MixdiffPanels.mark(this.details, /^hires\b/.test(field), ["plan"]);
+        MixdiffPanels.mark(this.fold.details, /^hires\b/.test(field), ["plan"]);
         if (this.patch.wrong) this.patch.control.setAttribute("aria-invalid", "true");
     }
 }

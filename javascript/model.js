@@ -4,12 +4,12 @@ class MixdiffModelField {
     static KINDS = {loaded: "the loaded checkpoint", checkpoint: "another checkpoint", experts: "experts by noise level", afa: "an ensemble (AFA)"};
     static FRESH = {loaded: undefined, checkpoint: "", experts: {experts: [{range: {unit: "steps", to: 0.5}}, {range: {unit: "steps", from: 0.5}}]}, afa: {afa: {models: ["", ""], mode: "blocks"}}};
 
-    // `of` returns the plan, or the region, whose model it is; `place` is what the server calls it: "canvas", or the region's index.
+    // `of` returns the plan, or the region, whose model it is; `place` is what the server calls it: "canvas", the region's index, or "amdm.models[0]".
     constructor(editor, parent, {of, place}) {
         Object.assign(this, {editor, of, place, fields: []});
         const {element, labelled, select} = MixdiffPage;
         this.node = element("div", "mixdiff-model mixdiff-wide", parent);
-        this.kind = select(Object.entries({...MixdiffModelField.KINDS, ...place !== "canvas" && {loaded: "the canvas's"}}), {"data-key": "model", title: editor.schema.field("Plan", "model").description ?? ""});
+        this.kind = select(Object.entries({...MixdiffModelField.KINDS, ...typeof place === "number" && {loaded: "the canvas's"}}), {"data-key": "model", title: editor.schema.field("Plan", "model").description ?? ""});
         labelled("Model", this.kind, this.node, "mixdiff-field mixdiff-wide");
         this.kind.addEventListener("change", () => this.change(() => MixdiffModelField.FRESH[this.kind.value]));
         this.body = element("div", "mixdiff-grid", this.node);
@@ -27,7 +27,7 @@ class MixdiffModelField {
     // One change of the plan; what `make` leaves of the model, or gives in its place, is the new one.
     change(make, again = false) {
         this.editor.edit((plan) => {
-            const home = this.of(plan), made = make(home.model);
+            const home = this.of(plan, true), made = make(home.model);
             if (made === undefined) delete home.model;
             else home.model = JSON.parse(JSON.stringify(made));
         }, again);
@@ -49,7 +49,7 @@ class MixdiffModelField {
         this.part?.fill();
     }
 
-    // Where the server found something wrong in the canvas's: "model", "model.experts[1].range", "model.afa.models[0]".
+    // Where the server found something wrong in it: "model", "model.experts[1].range", "model.afa.models[0]".
     mark(field) {
         const [found, index, key] = field.match(/^model\b(?:\.experts\[(\d+)\])?(?:\.afa)?(?:\.(\w+))?/) || [];
         const cards = [...this.body.querySelectorAll("fieldset")];
@@ -118,6 +118,7 @@ class MixdiffEnsemble {
         const bar = element("div", "mixdiff-bar mixdiff-wide", parent);
         button("Add checkpoint", "Add a checkpoint to the ensemble", bar, () => change((asked) => asked.models.push("")));
         button("Remove the last", "Take the last checkpoint out of the ensemble", bar, () => change((asked) => asked.models.length > 1 && asked.models.pop())).disabled = count < 2;
+        this.leads = new MixdiffSetting(editor, parent, "mixdiff_leads", "Maps of who leads where");
         this.listed = MixdiffEnsemble.known(editor).catch(() => {});        // without a list a name is still a name
     }
 
@@ -145,7 +146,7 @@ class MixdiffEnsemble {
     fill() {
         if (this.mode !== document.activeElement) this.mode.value = this.afa().mode ?? "full";
         this.aggregator.fill();
-        this.aggregator.label.hidden = !MixdiffEnsemble.trained(this.afa());
+        for (const {label} of [this.aggregator, this.leads]) label.hidden = !MixdiffEnsemble.trained(this.afa());
         for (const title of this.titles) title.fill();
     }
 }

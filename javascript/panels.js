@@ -28,10 +28,9 @@ class MixdiffPanels {
         this.wrong = "";
         const {element} = MixdiffPage;
         this.cards = element("div", "mixdiff-list", parent, {role: "group", "aria-label": "Regions, guides and words"});
-        const base = element("details", "mixdiff-base", parent);
-        element("summary", "", base).textContent = "Base: the job's own prompt, where no region is";
-        const of = (plan, make) => plan.base || (make ? plan.base = {} : {});
-        this.base = MixdiffPanels.BASE.map((spec) => new MixdiffField(editor, element("div", "mixdiff-grid", base), {record: "Base", of, ...spec}));
+        this.fold = new MixdiffFold(parent, "Base: the job's own prompt, where no region is");
+        const of = (plan, make) => plan.base || (make ? plan.base = {} : {}), grid = element("div", "mixdiff-grid", this.fold.details);
+        this.base = MixdiffPanels.BASE.map((spec) => new MixdiffField(editor, grid, {record: "Base", of, ...spec}));
     }
 
     show() {
@@ -45,6 +44,7 @@ class MixdiffPanels {
             this.wrong = "";
         }
         layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = MixdiffLayers.title(layer); });
+        this.fold.use(Boolean(this.editor.plan.base));
         this.select();
         this.fill();
     }
@@ -90,6 +90,10 @@ class MixdiffPanels {
     // What the server says of the first pass.
     read(found) {
         this.found = found;
+        this.fold.read(found.shares.base);
+        this.editor.layers.forEach(({list, index}, i) => {
+            this.cards.children[i].firstChild.dataset.cost = list === "regions" ? MixdiffFold.percent(found.shares[`regions[${index}]`]) : "";
+        });
         for (const each of this.details) each.read?.(found);
     }
 
@@ -113,9 +117,11 @@ class MixdiffPanels {
     // Where the server found something wrong: "regions[0].weight", "paint.phrases[0].phrase".
     mark(field = this.wrong) {
         this.wrong = field;
-        const [, list, index, key] = field.match(/^(?:paint\.)?(\w+)\[(\d+)\]\.(\w+)/) || [];
+        const [, list, index, inside, key] = field.match(/^(?:paint\.)?(\w+)\[(\d+)\]\.((\w+).*)/) || [];
         this.editor.layers.forEach((layer, i) => {
-            MixdiffPanels.mark(this.cards.children[i], layer.list === list && layer.index === Number(index), [key]);
+            const wrong = layer.list === list && layer.index === Number(index), card = this.cards.children[i];
+            MixdiffPanels.mark(card, wrong, [key]);
+            if (wrong && card === this.opened) for (const each of this.details) each.mark?.(inside);
         });
     }
 

@@ -11,10 +11,13 @@ class MixdiffPresets {
         this.ofChosen = ofChosen.map(([text, title, act]) => files.button(text, title, act));
         files.button("Save as preset…", "Keeps the plan below under a name", () => this.save());
         files.button("Import…", "Keeps the plan of a file as a preset", () => files.choose((file) => this.import(file)));
+        this.shelf = MixdiffFiles.element("details", "mixdiff-shelf", {"aria-label": "Presets that come with mixdiff"});
+        this.shelf.append(MixdiffFiles.element("summary", "", {}, "Presets that come with mixdiff"), MixdiffFiles.element("div", "mixdiff-cards"));
+        files.note.before(this.shelf);
         this.list.addEventListener("change", () => this.mark());
         this.list.addEventListener("focus", () => files.attempt(() => this.refresh()));         // others may have saved some
         new IntersectionObserver(([seen]) => seen.isIntersecting && files.attempt(() => this.refresh())).observe(files.bar);
-        this.show([]);
+        this.show({presets: [], shipped: []});
     }
 
     get name() {
@@ -30,10 +33,10 @@ class MixdiffPresets {
     }
 
     async refresh(name = this.name) {
-        this.show((await MixdiffFiles.ask("presets")).presets, name);
+        this.show(await MixdiffFiles.ask("presets"), name);
     }
 
-    show(names, name = "") {
+    show({presets: names, shipped}, name = "") {
         const option = (value, text = value) => MixdiffFiles.element("option", "", {value}, text);
         const now = [...this.list.options].slice(1).map((each) => each.value);
         if (!this.list.options.length || JSON.stringify(now) !== JSON.stringify(names)) {
@@ -41,14 +44,27 @@ class MixdiffPresets {
         }
         this.list.value = names.includes(name) ? name : "";
         this.mark();
+        const cards = this.shelf.lastChild, seen = JSON.stringify(shipped);
+        if (cards.dataset.seen === seen) return;
+        cards.dataset.seen = seen;
+        cards.replaceChildren(...shipped.map((each) => this.card(each)));
+    }
+
+    // A picture to press: the preset's plan comes into the text box.
+    card({name, about}) {
+        const made = MixdiffFiles.element("button", "", {type: "button", title: about});
+        const picture = MixdiffFiles.element("img", "", {alt: "", loading: "lazy", src: `mixdiff/v1/${this.path(name)}/picture`});
+        made.append(picture, MixdiffFiles.element("span", "", {}, name));
+        made.addEventListener("click", () => this.files.attempt(() => this.load(name)));
+        return made;
     }
 
     mark() {
         for (const button of this.ofChosen) button.hidden = !this.name;
     }
 
-    async load() {
-        const name = this.name, document = await MixdiffFiles.ask(this.path(name));
+    async load(name = this.name) {
+        const document = await MixdiffFiles.ask(this.path(name));
         await this.files.take(JSON.stringify(document), `preset ${name}`);
     }
 
@@ -90,7 +106,7 @@ class MixdiffPresets {
     async remove() {
         const name = this.name;
         if (!window.confirm(`Delete the preset “${name}”?`)) return;
-        this.show((await MixdiffFiles.ask(this.path(name), {method: "DELETE"})).presets);
+        this.show(await MixdiffFiles.ask(this.path(name), {method: "DELETE"}));
         this.files.say(`Deleted the preset ${name}.`);
     }
 

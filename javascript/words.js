@@ -15,10 +15,10 @@ class MixdiffWords {
         this.node = element("section", "mixdiff-words", parent, {"aria-label": "Words", hidden: ""});
         this.texts = element("div", "mixdiff-texts", this.node, {tabindex: 0, role: "group", "aria-label": "Prompts"});
         element("p", "mixdiff-hint", this.node).textContent = MixdiffWords.HINT;
-        this.details = element("details", "mixdiff-base", parent);
-        element("summary", "", this.details).textContent = "Paint: where words belong";
-        const of = (plan, make) => plan.paint || (make ? plan.paint = {} : {}), grid = element("div", "mixdiff-grid", this.details);
+        this.fold = new MixdiffFold(parent, "Paint: where words belong");
+        const of = (plan, make) => plan.paint || (make ? plan.paint = {} : {}), grid = element("div", "mixdiff-grid", this.fold.details);
         this.fields = MixdiffWords.FIELDS.map((spec) => new MixdiffField(editor, grid, {of, ...spec}));
+        this.looks = new MixdiffSetting(editor, grid, "mixdiff_looks", "Pictures of where words look");
     }
 
     // --- what is selected ---
@@ -110,7 +110,7 @@ class MixdiffWords {
         for (const field of this.fields) field.fill();
         const {editor, pending} = this;
         const phrases = MixdiffLayers.list(editor.plan, "phrases").map(({phrase, in: names}, index) => ({phrase, in: names, color: editor.color({list: "phrases", index})}));
-        if (Boolean(phrases.length) !== this.some) this.details.open = this.some = Boolean(phrases.length);
+        this.fold.use(phrases.length > 0);
         if (pending !== null) phrases.push({phrase: pending, color: editor.color({list: "phrases", index: phrases.length}), pending: true});
         const shown = this.prompts.filter(({text}) => typeof text === "string" && text.trim()).map(({title, text, names, onlyPainted}) => {
             const own = phrases.filter((phrase) => !Array.isArray(phrase.in) || phrase.in.some((name) => names.includes(name)));

@@ -1,9 +1,11 @@
 """What a plan will cost in a job, before it runs."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from modules import shared
@@ -56,7 +58,10 @@ def job_of(fields: dict[str, Any]) -> SimpleNamespace:
 def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
     """Network calls of the whole job, by pass, as if all prompts were of one length, every region acted all the time and every step
     asked for the network as often as the sampler says (Euler's kind does; others may save a call); `work` and `memory` against the
-    plain job: latent cells through the network, and in its largest call. PlanError where the job cannot have the plan."""
+    plain job: latent cells through the network, and in its largest call. `share` is each pass's of the work; `shares` say which part of
+    a pass's work is that of "base", "regions[0]", ..., "amdm.models[0]", ..., which are all of it together; and which part "amdm" (its
+    models), "tiles" (what they overlap) and "model" (an ensemble's further U-Nets, on the canvas) have of it. PlanError where the job
+    cannot have the plan."""
     if plan.canvas is not None:
         width, height = plan.canvas
         job = SimpleNamespace(**{**vars(job), "width": width, "height": height})
@@ -75,6 +80,8 @@ def estimate(plan: Plan, job: SimpleNamespace) -> dict[str, Any]:
             passes.append(_pass(hires or Plan(), job, canvas, job.hr_sampler_name or job.sampler_name, job.hr_scheduler or job.scheduler,
                                 job.hr_prompt or job.prompt, second, int(second / strength) if strength else 0, hires=True))
     cells = sum(p["work"] * p["plain_cells"] for p in passes)
+    for each in passes:
+        each["share"] = each["work"] * each["plain_cells"] / cells
     return {"calls": job.n_iter * sum(p["calls"] for p in passes), "work": cells / sum(p["plain_cells"] for p in passes),
             "memory": max(p["memory"] for p in passes), "passes": [{k: v for k, v in p.items() if k != "plain_cells"} for p in passes]}
 
@@ -117,41 +124,74 @@ def _pass(plan: Plan, job: SimpleNamespace, canvas: Canvas, sampler_name: str, s
     plain = (len(weights) + 1) * job.batch_size * canvas.height * canvas.width     # cells of one call
     styles = getattr(shared, "prompt_styles", None)
     said = styles.apply_styles_to_prompt(prompt, list(job.styles)) if styles else prompt
-    asked, mixing = [(evaluations(sampler, steps), _shapes(plan, job, canvas, prompt, said, job.cfg_scale, hires))], {}
+    asked, mixing = [("", evaluations(sampler, steps), _drawn(plan, job, canvas, prompt, said, job.cfg_scale, hires))], {}
     if plan.amdm is not None and plan.amdm.acting:
         with inside("amdm"):
             mixed = plan.amdm.mixed(steps)
             mixing["amdm"] = {"models": 1 + len(plan.amdm.acting), "steps": mixed}
-            asked = [(evaluations(sampler, steps - mixed) + mixed, asked[0][1])]
+            asked = [("", evaluations(sampler, steps - mixed) + mixed, asked[0][2])]
             for index, model in plan.amdm.acting:
                 with within(["models", index, "plan"]):
                     own = prompt if model.prompt is None else model.prompt
-                    asked.append((mixed, _shapes(model.plan, job, canvas, own, said if model.prompt is None else own,
-                                                 job.cfg_scale if model.cfg_scale is None else model.cfg_scale, hires)))
-    calls = [(times, rows, rows * height * width) for times, shapes in asked for rows, height, width in shapes]
-    plain_cells = plain * evaluations(sampler, steps)
+                    asked.append((f"amdm.models[{index}]", mixed, _drawn(
+                        model.plan, job, canvas, own, said if model.prompt is None else own,
+                        job.cfg_scale if model.cfg_scale is None else model.cfg_scale, hires)))
+    calls = [(times, rows, rows * height * width) for _, times, drawn in asked for rows, height, width in drawn.calls]
+    plain_cells, whole_cells = plain * evaluations(sampler, steps), sum(times * cells for times, _, cells in calls)
     return {"width": canvas.width * CELL_PX, "height": canvas.height * CELL_PX, "calls": sum(times for times, _, _ in calls),
-            "rows": sum(times * rows for times, rows, _ in calls), "work": sum(times * cells for times, _, cells in calls) / plain_cells,
+            "rows": sum(times * rows for times, rows, _ in calls), "work": whole_cells / plain_cells,
             "memory": max(cells for _, _, cells in calls) / plain, "plain_cells": plain_cells, **mixing,
+            "shares": {name: cells / whole_cells for name, cells in _parts(asked) if cells},
             **readout(plan, sampler_name, scheduler, whole, steps)}
 
 
-def _shapes(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, prompt: str, said: str, cfg_scale: float,
-            hires: bool) -> list[tuple[int, int, int]]:
-    """(rows, height, width) of the network's calls for one evaluation; `said` is the prompt with its styles."""
+def _parts(asked: list[tuple[str, int, Drawn]]) -> Iterator[tuple[str, int]]:
+    """Of what is asked of the main model, and then of AMDM's others: (name, cells)."""
+    (_, times, main), *others = asked
+    yield from ((name, times * cells) for name, cells in main.cells.items())
+    yield from ((name, n * sum(drawn.cells.values())) for name, n, drawn in others)
+    yield "amdm", sum(n * sum(drawn.cells.values()) for _, n, drawn in others)
+    yield "tiles", times * main.overlaps
+    yield "model", times * main.ensembled
+
+
+class Drawn(NamedTuple):
+    """One evaluation of a plan."""
+    calls: list[tuple[int, int, int]]       # (rows, height, width), of the network
+    cells: dict[str, int]                   # of them all, by what is drawn
+    overlaps: int = 0                       # of these, what tiles show twice
+    ensembled: int = 0                      # and what is of the canvas's ensemble, but for its first U-Net
+
+
+def _drawn(plan: ModelPlan, job: SimpleNamespace, canvas: Canvas, prompt: str, said: str, cfg_scale: float, hires: bool) -> Drawn:
+    """`said` is the prompt with its styles."""
     parts = [and_weights(spoken(prompt))] * job.batch_size
     regions, grid = active_regions(plan), grid_of(plan)
     members = placed(located(plan, canvas, opened), plan, canvas, cfg_scale)
     if plan.paint.acts:
         _refuse_unsaid(plan, job, canvas, members, said, hires)
     if not regions and not grid:
-        return _times(plan.model) * [(sum(map(len, parts)) + job.batch_size, canvas.height, canvas.width)]
+        times, call = _times(plan.model), (sum(map(len, parts)) + job.batch_size, canvas.height, canvas.width)
+        return Drawn(times * [call], {"base": times * prod(call)}, ensembled=(times - 1) * prod(call))
     each = [Told(None if r.prompt is None else tuple(Part(weight, TEXT) for weight in and_weights(spoken(r.prompt))),
                  None if r.negative_prompt is None else TEXT, model=_model(r, plan, job)) for r in [*regions, Region()]]
-    if grid is not None:        # of a shifted one, that of the first step
-        members = grid.tiles(members)
-    shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
-    return [shape for (model, *shape) in shapes for _ in range(_times(model[0] if isinstance(model, tuple) else model))]
+
+    def calls(members: list) -> list[tuple[int, int, int]]:
+        shapes = Mosaic(told(members, each), parts, grid and grid.largest).call_shapes(canvas.height, canvas.width)
+        return [tuple(shape) for (model, *shape) in shapes for _ in range(_times(model[0] if isinstance(model, tuple) else model))]
+
+    tiles = grid.tiles(members) if grid else members            # of a shifted grid, those of the first step
+    cells = {index: _cells(calls([tile for tile in tiles if tile[0] == index])) for index, _ in members}
+    places = [place for place, region in enumerate(plan.regions) if any(region is each for each in regions)]
+    names = {index: "base" if index is None else f"regions[{places[index]}]" for index in cells}
+    own = sum(count for index, count in cells.items() if index is None or regions[index].model is None)
+    by_name = {names[index]: count for index, count in cells.items()}
+    overlaps, times = sum(cells.values()) - _cells(calls(members)), _times(plan.model)
+    return Drawn(calls(tiles), by_name, max(0, overlaps), own * (times - 1) // times)
+
+
+def _cells(calls: list[tuple[int, int, int]]) -> int:
+    return sum(map(prod, calls))
 
 
 def _times(model: Model) -> int:

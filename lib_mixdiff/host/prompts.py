@@ -1,14 +1,43 @@
-"""Prompts as they are told to the text encoder, and how long they are."""
+"""A plan's prompts: with the job's styles and lines for wildcards, as they are told to the text encoder, and how long they are."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
 
 from modules import prompt_parser, sd_hijack, shared
 
+from lib_mixdiff import styles, wildcards
 from lib_mixdiff.plan import Plan
 
 FIELDS = ("prompt", "negative_prompt")
 NETWORK = re.compile(r"<(\w+):([^>]+)>")        # calls an extra network, as modules/extra_networks.py finds them
+
+
+def styled(plan: Plan, names: Sequence[str]) -> Plan:
+    """With the job's styles in the plan's prompts, as the host puts them into the job's own (modules/processing.py, setup_prompts)."""
+    known = getattr(getattr(shared, "prompt_styles", None), "styles", {})           # the embedded host has none
+    for field in FIELDS:
+        if texts := [text for name in names if name in known and (text := getattr(known[name], field))]:
+            plan = plan.with_each([field], lambda prompt, texts=texts: styles.styled(prompt, texts))
+    return plan
+
+
+def has_wildcards(plan: Plan) -> bool:
+    found = []
+    plan.with_each(FIELDS, lambda prompt: found.append(prompt) or prompt)
+    return any(wildcards.WILDCARD.search(prompt) for prompt in found)
+
+
+def chosen(plan: Plan, seed: int) -> Plan:
+    """With a line of its file for each wildcard, by the seed; PlanError. The files are those of the extensions that bring wildcards, and of
+    a folder of that name beside them."""
+    if not has_wildcards(plan):
+        return plan
+    home, random = Path(shared.data_path), Random(int(seed))
+    among = wildcards.files([home / "wildcards", *sorted(home.glob("extensions/*/wildcards"))])
+    return plan.with_each(FIELDS, lambda prompt: wildcards.chosen(prompt, among, random))
 
 
 def spoken(prompt: str) -> str:

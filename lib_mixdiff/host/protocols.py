@@ -49,6 +49,7 @@ class Job(Protocol):
     hr_negative_prompts: list[str]
     extra_generation_params: dict[str, Any]
     lora_hashes: dict[str, str]             # for the infotext
+    all_seeds: list[int]        # of the job's images
     iteration: int              # of batch_size images
     batch_size: int
     n_iter: int                 # batches of the job

@@ -1,4 +1,4 @@
-"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read, presets, aggregators and train."""
+"""The HTTP routes under /mixdiff/v1: schema, version, check, preview, assets, read, presets, settings, aggregators and train."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,7 +19,8 @@ from lib_mixdiff.host.dataset import look
 from lib_mixdiff.host.estimate import estimate, job_of
 from lib_mixdiff.host.images import folder, kept
 from lib_mixdiff.host.preview import preview
-from lib_mixdiff.host.prompts import lengths
+from lib_mixdiff.host.prompts import chosen, lengths, styled
+from lib_mixdiff.host.settings import choose, of_choices
 from lib_mixdiff.host.travel import read
 from lib_mixdiff.influence import COLORS
 from lib_mixdiff.plan import VERSION, Plan, schema
@@ -32,9 +33,10 @@ def add_routes(app: FastAPI) -> None:
                                  ("POST", "preview", _preview), ("PUT", "assets", _assets), ("GET", "assets/{digest}", _asset),
                                  ("POST", "read", _read), ("GET", "presets", _presets),
                                  *((method, "presets/{name}", _preset) for method in shelf.OF_ONE),
+                                 ("GET", "presets/{name}/picture", _picture),
                                  *(("POST", f"train/{name}", _train) for name in TRAIN), ("GET", "train/status", _training),
                                  ("DELETE", "train/{name}", _forget), ("GET", "train/{name}/{sample}", _sample),
-                                 ("GET", "aggregators", _aggregators)):
+                                 ("GET", "aggregators", _aggregators), ("GET", "settings", _settings), ("PUT", "settings", _settings)):
         app.add_api_route(f"/mixdiff/v1/{name}", _route(answer), methods=[method], include_in_schema=False)
 
 
@@ -51,8 +53,9 @@ async def _check(request: Request) -> dict[str, Any]:
     """{"plan": PLAN, "job": fields of a txt2img or img2img request} to the normalised plan, its cost, and the tokens
     of its regions' prompts."""
     plan, job = await _plan_and_job(request)
-    return {"plan": plan.to_dict(), "cost": await run_in_threadpool(estimate, plan, job),
-            "tokens": await run_in_threadpool(lengths, plan, job.steps)}
+    said = await run_in_threadpool(lambda: chosen(styled(plan, job.styles), seed=0))
+    return {"plan": plan.to_dict(), "cost": await run_in_threadpool(estimate, said, job),
+            "tokens": await run_in_threadpool(lengths, said, job.steps)}
 
 
 async def _preview(request: Request) -> Response:
@@ -109,6 +112,13 @@ async def _preset(request: Request) -> Any:
     return await run_in_threadpool(shelf.OF_ONE[request.method], request.path_params["name"], body)
 
 
+async def _picture(request: Request) -> Response:
+    """Of a preset that comes with mixdiff."""
+    if (file := shelf.picture(request.path_params["name"])) is None:
+        raise HTTPException(404, "there is no such picture")
+    return Response(file.read_bytes(), media_type="image/webp", headers={"Cache-Control": "private, max-age=86400"})
+
+
 TRAIN = {"look": lambda body: look(body.get("data"), body.get("resolution")), "start": trainings.start,
          "measure": trainings.measured,
          "pause": lambda body: trainings.end(body.get("name"), PAUSE, body.get("now") is True),
@@ -125,6 +135,10 @@ async def _training(request: Request) -> dict[str, Any]:
 
 async def _aggregators(request: Request) -> dict[str, Any]:
     return {"aggregators": await run_in_threadpool(aggregation.listed)}
+
+
+async def _settings(request: Request) -> dict[str, Any]:
+    return choose(await _json(request)) if request.method == "PUT" else of_choices()
 
 
 async def _forget(request: Request) -> dict[str, Any]:

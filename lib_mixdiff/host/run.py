@@ -18,6 +18,7 @@ from lib_mixdiff.host.images import by_hash
 from lib_mixdiff.host.job import refuse
 from lib_mixdiff.host.mixing import Mixing, job_of
 from lib_mixdiff.host.networks import Networks
+from lib_mixdiff.host.prompts import chosen, has_wildcards, styled
 from lib_mixdiff.host.protocols import Conds, Denoiser, Job
 from lib_mixdiff.host.said import Said
 from lib_mixdiff.host.sampling import Sampling, models_of
@@ -62,14 +63,15 @@ class Run:
         for key in (INFOTEXT, CALLS):           # of the last cell of an XYZ plot, whose jobs share this
             p.extra_generation_params.pop(key, None)
         try:
-            plan = settled(asked(args) or {})
+            plan = settled(asked(args) or {}, p)
+            chosen(plan, seed_of(p))
         except Exception:           # comes again
             return
         if plan.canvas is not None:
             p.width, p.height = plan.canvas
         if not plan.is_neutral:
             vae.during_next(p, "init")
-            p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) else infotext(plan)
+            p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) or has_wildcards(plan) else infotext(plan)
 
     @classmethod
     def begin(cls, p: Job, args: tuple) -> None:
@@ -77,7 +79,7 @@ class Run:
         if (wanted := asked(args)) is None:
             return
         if written := p.extra_generation_params.get(INFOTEXT):
-            wanted = infotext(written.plan) if isinstance(written, Lines) else written
+            wanted = infotext(chosen(written.plan, seed_of(p))) if isinstance(written, Lines) else written
             for name in ("sample", "sample_hr_pass") if getattr(p, "enable_hr", False) else ("sample",):     # two checkpoints, perhaps
                 vae.during_next(p, name)
         p.extra_generation_params.pop(CALLS, None)      # of the last batch
@@ -143,7 +145,7 @@ class Run:
 
     def plan_of_pass(self, p: Job) -> Plan | None:
         """None where this pass is plain; PlanError."""
-        plan = settled(self.wanted)
+        plan = chosen(settled(self.wanted, p), seed_of(p))
         if plan.is_neutral:
             return None
         hires = refuse(plan, p)
@@ -183,12 +185,19 @@ class Lines:
 
     def __call__(self, p: Job, index: int, use_main_prompt: bool = False, **of_picture: object) -> str:
         """`index` counts in the batch at hand; the grid asks with `use_main_prompt`, after the last one."""
-        return infotext(self.plan, 0 if use_main_prompt else p.iteration * p.batch_size + index)
+        plan = chosen(self.plan, seed_of(p, 0 if use_main_prompt else p.iteration))
+        return infotext(plan, 0 if use_main_prompt else p.iteration * p.batch_size + index)
 
 
-def settled(wanted: object) -> Plan:
-    """With numbers for random seeds, and images kept here by their hash. PlanError."""
-    plan = seeded(Plan.from_dict(wanted), lambda seed: randrange(SEEDS) if seed == RANDOM else seed)
+def seed_of(p: Job, batch: int | None = None) -> int:
+    """Of the first picture of a batch, null being the one at hand: its pictures share the lines of wildcards."""
+    return p.all_seeds[(p.iteration if batch is None else batch) * p.batch_size]
+
+
+def settled(wanted: object, p: Job) -> Plan:
+    """With the job's styles, numbers for random seeds, and images kept here by their hash. PlanError."""
+    plan = styled(Plan.from_dict(wanted), getattr(p, "styles", None) or ())
+    plan = seeded(plan, lambda seed: randrange(SEEDS) if seed == RANDOM else seed)
     return plan.with_each(["image", "mask"], by_hash)
 
 

@@ -13,23 +13,25 @@ from lib_mixdiff.host.clock import Clock
 from lib_mixdiff.host.job import loaded
 from lib_mixdiff.models import Aggregation, Model
 from lib_mixdiff.moments import Moment
-from lib_mixdiff.plan import ModelPlan
+from lib_mixdiff.plan import Plan
 from lib_mixdiff.regions import active_regions
 
 UNSCHEDULED = ("DPM adaptive", "DPM fast", "Restart")
 
 
-def readout(plan: ModelPlan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
-    """`checkpoints`, where a plan names some: for the canvas, and each region with a model of its own, stretches of the steps, counted from
-    1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the loaded one, and the index of the expert
-    of a stack, null in its gaps; of `steps` the `last` ones are made. `noise`: the timestep and sigma of each step. Both null where the
-    sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""
-    of = [("canvas", plan.model), *((place, region.model) for place, region in enumerate(plan.regions) if region in active_regions(plan))]
-    if not any(model for _, model in of):
+def readout(plan: Plan, sampler_name: str, scheduler: str, steps: int, last: int) -> dict[str, Any]:
+    """`checkpoints`, where a plan names some: for the canvas, each region and each of AMDM's models with a model of its own, stretches of
+    the steps that it draws, counted from 1, with the titles of the checkpoints whose U-Net and text encoder work there, null being the
+    loaded one, and the index of the expert of a stack, null in its gaps; of `steps` the `last` ones are made. `noise`: the timestep and
+    sigma of each step. Both null where the sampler is unknown or finds its steps as it goes, or no checkpoint is loaded yet."""
+    of = [("canvas", plan.model, None), *((place, r.model, None) for place, r in enumerate(plan.regions) if r in active_regions(plan))]
+    for place, each in plan.amdm.acting if plan.amdm else ():
+        of.append((f"amdm.models[{place}]", each.plan.model, plan.amdm.mixed(last)))
+    if not any(model for _, model, _ in of):
         return {}
     sampler = sd_samplers.find_sampler_config(sampler_name or None)
     moments = None if loaded() is None or sampler is None or sampler.name in UNSCHEDULED else _moments(sampler_name, scheduler, steps, last)
-    return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments)} for name, model in of if model is not None],
+    return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments[:most])} for name, model, most in of if model],
             "noise": moments and [[moment.timestep, moment.sigma] for moment in moments]}
 
 

@@ -7,6 +7,7 @@ from modules import shared
 
 from lib_mixdiff.autoencoder import TILE
 from lib_mixdiff.boxes import CELL_PX
+from lib_mixdiff.errors import PlanError
 from lib_mixdiff.tiles import BATCH
 
 WHEN = ["when needed", "always", "never"]
@@ -30,3 +31,25 @@ def setting(name: str) -> Any:
     """As the user has set it. The API makes floats of integers."""
     default = OPTIONS[name][0]
     return type(default)(getattr(shared.opts, name, default))
+
+
+def of_choices() -> dict[str, Any]:
+    """Those of several choices, for the page: {name: {"value", "choices"}}."""
+    return {name: {"value": setting(name), "choices": choices} for name, (_, _, choices, _) in OPTIONS.items() if isinstance(choices, list)}
+
+
+def choose(wanted: dict[str, Any]) -> dict[str, Any]:
+    """{name: value}, kept as the settings page keeps them; PlanError where there is no such setting or choice, or they are closed."""
+    known = of_choices()
+    for name, value in wanted.items():
+        if name not in known:
+            raise PlanError(name, value, f"use {', '.join(known)}", "there is no such setting of several choices")
+        if value not in known[name]["choices"]:
+            raise PlanError(name, value, f"use {', '.join(known[name]['choices'])}")
+        if getattr(shared.cmd_opts, "freeze_settings", False):
+            raise PlanError(name, value, "start the WebUI without --freeze-settings", "settings cannot be changed here")
+    for name, value in wanted.items():
+        shared.opts.set(name, value)
+    if (file := getattr(shared, "config_filename", None)) is not None:     # the embedded host keeps none
+        shared.opts.save(file)
+    return of_choices()

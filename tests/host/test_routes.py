@@ -42,6 +42,38 @@ def test_a_plan_is_written_out_and_its_cost_is_what_it_takes(host, ask):
         assert found["cost"]["memory"] == pytest.approx(max(rows * height * width for rows, _, height, width in calls) / (6 * 16 * 16))
 
 
+def test_the_parts_of_the_cost_are_all_of_it(ask):
+    """What each part of a plan takes: two of three boxes draw, in tiles, beside another model, with a hires pass."""
+    regions = [{"box": [0, 0, 0.5, 1]}, {"box": [0, 0, 1, 1], "enabled": False}, {"box": [0.5, 0, 1, 0.5]}]
+    plan = {"regions": regions, "tiles": {"width": 64, "height": 64}, "model": {"afa": {"models": ["shapes", "shapes"], "mode": "noise"}},
+            "amdm": {"steps": 2, "models": [{"weight": 0}, {"plan": {}}]}}
+    fields = {"width": 256, "height": 128, "steps": 6, "cfg_scale": 5, "sampler_name": "Euler", "enable_hr": True, "denoising_strength": 0.5}
+    status, found = ask("POST", "check", json={"plan": plan, "job": fields})
+    assert status == 200, found
+    for each in found["cost"]["passes"]:
+        shares = each["shares"]
+        assert set(shares) == {"regions[0]", "regions[2]", "base", "amdm.models[1]", "amdm", "tiles", "model"}
+        assert sum(shares[name] for name in ("regions[0]", "regions[2]", "base", "amdm")) == pytest.approx(1)
+        assert shares["amdm"] == shares["amdm.models[1]"] and shares["regions[0]"] > shares["regions[2]"] > 0
+        assert shares["model"] == pytest.approx((1 - shares["amdm"]) / 2), "the second of two U-Nets"
+        assert 0 < shares["tiles"] < 1 - shares["amdm"]
+    first, second = (each["share"] for each in found["cost"]["passes"])
+    assert first + second == pytest.approx(1) and second > first
+    assert ask("POST", "check", json={"job": fields})[1]["cost"]["passes"][0]["shares"] == {"base": 1}
+
+
+def test_a_setting_of_several_choices_is_read_and_changed(ask):
+    """As the page's panels do, for maps of who leads and of where words look."""
+    before = ask("GET", "settings")[1]
+    assert before["mixdiff_leads"]["choices"] == ["no", "some blocks", "all blocks"]
+    assert ask("PUT", "settings", json={"mixdiff_leads": "all blocks"})[1]["mixdiff_leads"]["value"] == "all blocks"
+    assert ask("PUT", "settings", json={"mixdiff_leads": before["mixdiff_leads"]["value"]}) == (200, before)
+    for wrong in ({"mixdiff_leads": "perhaps"}, {"sd_model_checkpoint": "other"}, {"mixdiff_tile_batch": 3}):
+        status, found = ask("PUT", "settings", json=wrong)
+        assert status == 422 and next(iter(wrong)) in found["errors"]
+    assert ask("GET", "settings") == (200, before)
+
+
 @pytest.mark.parametrize("name", ["hires, latent", "hires, resize and cut", "img2img", "img2img, batch 2, n_iter 2", "img2img, 72x104"])
 def test_the_cost_of_each_pass(host, ask, name):
     route, fields = LAWFUL[name]

@@ -1,0 +1,78 @@
+"""The presets that come with mixdiff, each drawn on the embedded host, into lib_mixdiff/host/shipped: `python -m bench.presets`."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
+
+from bench.detector import detect
+from bench.scores import placed
+from minihost.client import Host, served
+
+SHIPPED = Path(__file__).parent.parent / "lib_mixdiff" / "host" / "shipped"
+GROUND = "on a gray background"
+LEFT, RIGHT = (0, 0, 0.5, 1), (0.5, 0, 1, 1)
+# name: what the job says, what is changed in the preset's plan, and what has to be seen, each where
+PICTURES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, tuple]]] = {
+    "Three objects in a row": ({"width": 128, "height": 128, "seed": 4}, {}, {
+        "red circle": (0, 0, 1 / 3, 1), "blue square": (1 / 3, 0, 2 / 3, 1), "yellow cross": (2 / 3, 0, 1, 1)}),
+    "A wide picture in tiles": ({"width": 256, "height": 64, "prompt": f"a red circle {GROUND}"}, {}, {"red circle": (0, 0, 1, 1)}),
+    "A sketch as guide": ({"width": 128, "height": 64, "prompt": f"a red circle and a blue square {GROUND}"}, {}, {
+        "red circle": LEFT, "blue square": RIGHT}),
+    "Painted words": ({"width": 128, "height": 128}, {}, {"red circle": LEFT, "blue square": RIGHT}),
+    # of 16 x 8 cells the layout is decided later than of a picture of 512 x 512 px
+    "A layout for a plain prompt": ({"width": 128, "height": 64, "prompt": f"a red circle and a blue square {GROUND}"}, {"steps": 16}, {
+        "red circle": LEFT, "blue square": RIGHT}),
+    "An ensemble of two checkpoints": ({"width": 64, "height": 64, "prompt": f"a red circle {GROUND}"},
+                                       {"models": ["shapes-a", "shapes-b"]}, {"red circle": (0, 0, 1, 1)}),
+    "Two experts, by steps": ({"width": 64, "height": 64, "prompt": f"a red circle {GROUND}"},
+                              {"experts": ["shapes-high", "shapes-low"]}, {"red circle": (0, 0, 1, 1)}),
+}
+JOB = {"steps": 20, "cfg_scale": 5, "sampler_name": "Euler", "seed": 0, "prompt": "a gray background"}
+
+
+def plan_of(on: Host, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """The preset's plan for this host's checkpoints, its images in it."""
+    document = on.get(f"/mixdiff/v1/presets/{quote(name)}")
+    plan = _with(document["plan"], document["images"])
+    if "steps" in changes:
+        plan["amdm"]["steps"] = changes["steps"]
+    if "models" in changes:
+        plan["model"]["afa"]["models"] = changes["models"]
+    for expert, model in zip(plan.get("model", {}).get("experts", ()), changes.get("experts", ())):
+        expert["model"] = model
+    return plan
+
+
+def _with(value: Any, images: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _with(each, images) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with(each, images) for each in value]
+    return images.get(value, value) if isinstance(value, str) else value
+
+
+def drawn(on: Host, name: str) -> tuple[np.ndarray, bool]:
+    """(height, width, 3) uint8, and whether it shows what it should."""
+    fields, changes, wanted = PICTURES[name]
+    answer = on.txt2img(plan_of(on, name, changes), **{**JOB, **fields})
+    if answer.status != 200:
+        raise SystemExit(f"{name}: {answer.error}")
+    found = detect(answer.pictures[0])
+    return answer.pictures[0], all(placed(found, box, thing) for thing, box in wanted.items()) and set(found.names) == set(wanted)
+
+
+def main() -> None:
+    with served() as host:
+        for name in PICTURES:
+            picture, right = drawn(host, name)
+            print(f"{name}: {'as it should be' if right else 'NOT what it should show'}")
+            file = SHIPPED / f"{'A stack of experts' if name.endswith('by steps') else name}.webp"
+            Image.fromarray(picture).save(file, quality=88, method=6)
+
+
+if __name__ == "__main__":
+    main()
