@@ -60,6 +60,8 @@ class MixdiffEditor {
         this.brush = new MixdiffBrush(this, this.stage);
         this.guides = new MixdiffGuides(this, this.stage.frame);
         this.toolbar = new MixdiffToolbar(this);
+        canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
+        this.root.prepend(this.toolbar.node, body);         // before its parts: the WebUI translates a tooltip only of what is added by itself
         this.view = new MixdiffView(this.stage.frame, this.stage.node, () => this.toolbar.show());
         this.keys = new MixdiffKeys(this, new MixdiffHands(this, this.stage));
         this.toolbar.build();
@@ -74,8 +76,6 @@ class MixdiffEditor {
         this.tiles = new MixdiffTiles(this, side);
         this.hires = new MixdiffHires(this, side);
         this.wrong = "";
-        canvas.append(this.toolbar.lower, this.note, MixdiffKeys.help());
-        this.root.prepend(this.toolbar.node, body);
     }
 
     // --- the plan ---
