@@ -22,8 +22,8 @@ class MixdiffHires {
 
     show() {
         const {hires} = this.editor.plan, some = hires === false || Object.keys(hires ?? {}).length > 0;
-        this.fold.use(some);
         const kind = hires === false ? "plain" : some || this.asked ? "patch" : "same";
+        this.fold.use(kind !== "same");
         if (this.kind !== document.activeElement) this.kind.value = kind;
         this.label.hidden = kind !== "patch";
         this.patch.fill();

@@ -1,4 +1,4 @@
-"""What several files of tests need: Chromium beside the host under test, and networks that learn nothing."""
+"""What several files of tests need: the host under test, Chromium beside it, and networks that learn nothing."""
 from __future__ import annotations
 
 import os
@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from bench.browser import CHROMIUM, browsing
+from minihost.client import ROOT, served
+from tests.host.client import Host
 
 
 @pytest.fixture
@@ -17,12 +19,29 @@ def no_gradients():
         yield
 
 
+@pytest.fixture(scope="session")
+def host():
+    """At MIXDIFF_WEBUI_URL (a WebUI with this extension and tests/host/probe), else an embedded one."""
+    if url := os.environ.get("MIXDIFF_WEBUI_URL"):
+        yield Host(url)
+    else:
+        with served("--extension", str(ROOT), "--extension", str(ROOT / "tests" / "host" / "probe")) as host:
+            yield Host(host.url)
+
+
 @pytest.fixture(scope="module")
-def browser():
-    """A playwright Browser; its `host` is at MIXDIFF_WEBUI_URL (a WebUI with this extension), else an embedded one."""
+def browser(chromium):
+    """A playwright Browser without pages; its `host` is the one under test."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(host):
     if CHROMIUM is None:
         if os.environ.get("MIXDIFF_CHROMIUM_REQUIRED"):
             pytest.fail("page tests need Chromium, and none was found")
         pytest.skip("page tests need Chromium (Debian's package chromium), and none was found")
-    with browsing(os.environ.get("MIXDIFF_WEBUI_URL")) as browser:
+    with browsing(host.url) as browser:
         yield browser

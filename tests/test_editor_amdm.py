@@ -55,6 +55,7 @@ def test_models_are_added_filled_in_taken_back_and_removed(editor, panel):
     assert "40 %" in schema()["$defs"]["Amdm"]["properties"]["steps"]["description"]
     of_main = {"Steps": "8", "Main model's weight": "2", "Main model's eta": "0.1"}
     of_model = {"Name": "colours", "Prompt": "a cross", "Negative prompt": "a circle", "CFG Scale": "4.5", "Seed": "7", "Weight": "0.5", "Eta": "0", "Checkpoint": "shapes-b"}
+    card.locator("select[data-key=model]").select_option("checkpoint")
     for fields, home in ((of_main, panel), (of_model, card)):
         for label, value in fields.items():
             home.get_by_label(label, exact=True).first.press_sequentially(value)
@@ -66,8 +67,8 @@ def test_models_are_added_filled_in_taken_back_and_removed(editor, panel):
     editor.locator(".mixdiff-stage").first.focus()
     for keys in ("Control+z", "Control+z"):
         editor.keyboard.press(keys)
-    assert plan_of(editor)["amdm"] == {**{key: whole[key] for key in ("steps", "weight", "eta")}, "models": [{key: value for key, value in whole["models"][0].items() if key != "plan"}]}
-    assert panel.get_by_label("Mix").input_value() == "slerp" and card.get_by_label("Checkpoint").input_value() == ""
+    assert plan_of(editor)["amdm"] == {**{key: whole[key] for key in ("steps", "weight", "eta")}, "models": [{**whole["models"][0], "plan": {"model": ""}}]}
+    assert panel.get_by_label("Mix").input_value() == "slerp" and card.get_by_label("Checkpoint", exact=True).input_value() == ""
     for keys in ("Control+Shift+z", "Control+Shift+z"):
         editor.keyboard.press(keys)
     assert plan_of(editor)["amdm"] == whole
@@ -75,6 +76,7 @@ def test_models_are_added_filled_in_taken_back_and_removed(editor, panel):
         for label in fields:
             home.get_by_label(label, exact=True).first.fill("")
     panel.get_by_label("Mix").select_option("slerp")
+    card.locator("select[data-key=model]").select_option("loaded")
     assert plan_of(editor)["amdm"] == {"models": [{}]}
     add.click()
     model(panel, 1).get_by_label("Name").fill("second")
@@ -92,10 +94,11 @@ def test_a_plan_that_is_typed_is_seen_and_its_models_plans_are_edited_as_json(ed
     experts = {"experts": [{"model": "shapes-high", "range": {"unit": "steps", "to": 0.5}}]}
     panel.evaluate("details => { details.open = false; }")
     fill(editor, {"amdm": {"steps": 3, "models": [{"prompt": "a cross", "plan": {"regions": [LEFT]}}, {"plan": {"model": experts}}]}})
-    assert panel.get_by_label("Steps").is_visible() and panel.get_by_label("Steps").input_value() == "3"
+    steps = panel.get_by_label("Steps", exact=True)
+    assert steps.is_visible() and steps.input_value() == "3"
     first, second = model(panel, 0), model(panel, 1)
     assert first.get_by_label("Prompt", exact=True).input_value() == "a cross" and json.loads(own_plan(first).input_value()) == {"regions": [LEFT]}
-    assert first.get_by_label("Checkpoint").is_visible() and not second.get_by_label("Checkpoint").is_visible()
+    assert [card.locator("select[data-key=model]").input_value() for card in (first, second)] == ["loaded", "experts"]
     assert json.loads(own_plan(second).input_value()) == {"model": experts}
     before = plan_of(editor)
     for bad in ("{", "3", '{"regions": [3]}'):
@@ -120,7 +123,7 @@ def test_a_model_takes_what_the_canvas_has_or_comes_to_the_canvas(editor, panel)
     card = model(panel)
     card.get_by_role("button", name="Put what the canvas has").click()
     assert plan_of(editor)["amdm"] == {"models": [{"weight": 2, "plan": drawn}]} and plan_of(editor)["regions"] == [LEFT]
-    assert json.loads(own_plan(card).input_value()) == drawn and card.get_by_label("Checkpoint").input_value() == "shapes-a"
+    assert json.loads(own_plan(card).input_value()) == drawn and card.get_by_label("Checkpoint", exact=True).input_value() == "shapes-a"
     editor.locator(".mixdiff-box").first.focus()
     editor.keyboard.press("Delete")
     card.get_by_role("button", name="Put this model's plan on the canvas").click()
@@ -152,11 +155,12 @@ def test_the_cost_is_said_without_a_layer_too(editor, panel):
     editor.wait_for_function(f"{note}.includes('times the work of the plain job.')")
     fill(editor, {})
     editor.wait_for_function(f"{note} === ''")
-    passes = [{"amdm": {"models": 2, "steps": 8}}, {"amdm": {"models": 3, "steps": 1}}]
+    passes = [{"amdm": {"models": 2, "steps": 8}, "shares": {"base": 0.6, "amdm": 0.4, "amdm.models[0]": 0.4}}, {"amdm": {"models": 3, "steps": 1}, "shares": {}}]
     answered(editor, plan={}, tokens=[], cost={"calls": 28, "work": 1.4, "memory": 1, "passes": passes})
     fill(editor, {"amdm": {"models": [{}]}})
     said = "28 U-Net calls, 1.40 times the work of the plain job. AMDM: 2 models in the first 8 steps. AMDM: 3 models in the first step of the hires pass."
     editor.wait_for_function(f"text => {note} === text", arg=said)
+    assert panel.locator("summary").inner_text().endswith("40 %") and model(panel).locator("legend").get_attribute("data-cost") == "40 %"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -37,7 +37,7 @@ def test_from_the_closed_accordion_to_three_objects_and_back_from_the_picture(br
 
     again = fresh()
     first_use.drop(again, first)
-    assert again.locator(".mixdiff-stage").first.is_visible(), "the accordion opens"
+    again.locator(".mixdiff-stage").first.wait_for(state="visible")         # the accordion opens
     assert Plan.from_dict(plan_of(again)) == plan and again.get_by_label("Enable").first.is_checked()
     first_use.take_settings(again)
     assert Plan.from_dict(plan_of(again)) == plan

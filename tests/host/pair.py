@@ -23,7 +23,12 @@ MERGED = "mixdiff-test-merged"      # the mean of the loaded one and NAME
 TEXT = ("cond_stage_model.", "conditioner.")
 
 
-@pytest.fixture(scope="module")
+def as_long_as_it_may(fixture_name: str, config: pytest.Config) -> str:
+    """On a WebUI other files' tests are without the two."""
+    return "module" if os.environ.get("MIXDIFF_WEBUI_URL") else "session"
+
+
+@pytest.fixture(scope=as_long_as_it_may)
 def pair(tmp_path_factory):
     """A host with a checkpoint loaded, and beside it the two others, with the same VAE."""
     if url := os.environ.get("MIXDIFF_WEBUI_URL"):

@@ -33,7 +33,7 @@ def test_one_region_over_all_is_the_plain_job(host, go, plain, job):
     expected, calls = go(job), host.trace()["calls"]
     plain[job] = expected
     assert np.isfinite(expected).all()
-    for region in ({}, own_words(fields)) if "styles" not in fields else ({},):
+    for region in ({}, own_words(fields)):
         got, trace = go(job, {"regions": [region]}), host.trace()
         assert np.abs(got - expected).max() < 1e-2 * max(1.0, np.abs(expected).max() / 10), region
         assert sum(c["x"][0] for c in trace["calls"]) == sum(c["x"][0] for c in calls), "as many rows went through the network"

@@ -8,6 +8,7 @@ import subprocess
 import time
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -99,28 +100,23 @@ def spoil(pictures: Path, into: Path) -> list[str]:
 def test_it_takes_turns_is_paused_goes_on_and_what_it_made_is_used(trainer, pictures, tmp_path):
     """Of a folder with bad files, too, each of which is named and left out."""
     bad = spoil(pictures, tmp_path / "bad")
-    job = {"steps": 60, "seed": 1}
-    trainer.host.txt2img(**job)
-    began = time.monotonic()
-    trainer.host.txt2img(**job)
-    alone_s = time.monotonic() - began
     started = trainer.start(data=str(tmp_path / "bad"), skip_bad=True, steps=400, prompts=["a red circle"], sample_every=1000, validation=0.1)
     assert started["code"] == 200 and started["state"] == "running", started
     assert trainer.start(data=str(pictures), name="another")["code"] == 409, "one at a time"
     trainer.wait(lambda found: found["step"] > 2)
     began = time.time()
-    assert trainer.host.txt2img(**job).status == 200
+    assert trainer.host.txt2img(steps=40).status == 200
     ended = time.time()
-    assert ended - began < 5 * alone_s + 10, "it did not wait for the end of the training"
     after = trainer.status
-    assert after["state"] == "running" and after["step"] < 400
+    assert after["state"] == "running" and after["step"] < 400, "it did not wait for the end of the training"
     trainer.ask("pause", {"name": NAME})
     paused = trainer.ended()
     assert paused["state"] == "paused" and paused["file"] is None and paused["samples"] == [f"{NAME}.000000.png"]
     assert all(any(line.startswith(Path(name).stem) for line in paused["left_out"]["first"]) for name in bad)
     assert paused["left_out"]["count"] == len(bad)
     times = [line["time"] for line in log(trainer) if "loss" in line]
-    assert max(b - a for a, b in pairwise(times) if a < ended and b > began) > 0.5 * alone_s, "while a picture is drawn, it waits"
+    waits = [(b - a, a < ended and b > began) for a, b in pairwise(times)]
+    assert max(waits)[1] and max(waits)[0] > 5 * median(wait for wait, _ in waits), "while a picture is drawn, it waits"
     sheet = requests.get(f"{trainer.host.url}/mixdiff/v1/train/{NAME}/{paused['samples'][0]}", timeout=60)
     assert np.asarray(Image.open(io.BytesIO(sheet.content))).shape == (64, 64, 3)
     assert trainer.ask("start", {"name": NAME})["code"] == 200
