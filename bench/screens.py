@@ -1,5 +1,5 @@
-"""The editor as it looks, light, dark and narrow, its panels, the tab AFA, and a row of the demo, into docs/: `make demo && python -m
-bench.screens`."""
+"""The editor as it looks, light, dark and narrow, its panels, the presets, the tab AFA, and a row of the demo, into docs/: `make demo &&
+python -m bench.screens`. The tab shows folders: run it where their names tell nothing."""
 from __future__ import annotations
 
 import io
@@ -51,6 +51,11 @@ STACK = {"experts": [{"model": "shapes-high", "range": {"unit": "steps", "to": 0
                      {"model": "shapes-low", "range": {"unit": "steps", "from": 0.7}}]}
 PROMPTS = ["a red circle on a gray background", "a blue square on a pink background", "a yellow cross on a teal background",
            "a green triangle on a brown background"]
+ENSEMBLE = {"afa": {"models": ["shapes-a", "shapes-b", "shapes-c"], "aggregator": "shapes-abc"}}
+PANELS = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a red circle on a gray background"},
+                      {"box": [0.5, 0, 1, 1], "prompt": "a blue square on a gray background", "model": ENSEMBLE}],
+          "base": {"share": 0.1}, "model": STACK, "tiles": {"width": 64, "height": 64}, "hires": {"tiles": {"grid": "fixed"}},
+          "amdm": {"steps": 8, "models": [{"name": "ink", "prompt": "a yellow cross", "weight": 0.5, "plan": {"model": "shapes-b"}}]}}
 TRAINING = {"target": "afa", "name": "colours and shapes", "models": ["shapes-a", "shapes-b"], "steps": 150, "batch": 8, "lr": 1e-3,
             "log_every": 2, "validation": 0.1, "validate_every": 15, "sample_every": 150, "guidance": 5, "prompts": PROMPTS}
 FINISHED = "document.querySelector('.mixdiff-training .mixdiff-note').innerText.includes('Finished')"
@@ -58,7 +63,7 @@ FINISHED = "document.querySelector('.mixdiff-training .mixdiff-note').innerText.
 
 def trained(page: Any) -> None:
     """A training of the tab, of a minute or two."""
-    with TemporaryDirectory() as pictures:
+    with TemporaryDirectory(prefix="pictures-") as pictures:
         folder.write(Path(pictures), 200, ["64x64"])
         ask = f"{page.host.url}/mixdiff/v1/train"
         requests.delete(f"{ask}/{TRAINING['name']}", timeout=60)
@@ -70,6 +75,7 @@ def trained(page: Any) -> None:
             page.locator("#mixdiff_training_afa_data :is(textarea, input)").fill(pictures)
             page.locator("#mixdiff_training_afa_look").click()
             page.locator("#mixdiff_training_afa_pictures img").first.wait_for()
+            page.locator("#mixdiff_training_afa_name :is(textarea, input)").fill(TRAINING["name"])
             field = page.locator("#mixdiff_training_afa_models input")
             for name in TRAINING["models"]:
                 field.fill(name)
@@ -80,14 +86,30 @@ def trained(page: Any) -> None:
             keep(page.locator("#mixdiff_training").screenshot(), f"training-{theme}")
 
 
+def panels(page: Any, theme: str) -> None:
+    """All of them, in two columns, and the presets that come along."""
+    page.set_viewport_size({"width": 1000, "height": 1300})
+    page.locator(".mixdiff-shelf summary").first.click()
+    page.locator(".mixdiff-shelf img").last.scroll_into_view_if_needed()
+    page.wait_for_timeout(1500)
+    keep(page.locator(".mixdiff-shelf").first.screenshot(), f"presets-{theme}")
+    page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps(PANELS))
+    page.locator(".mixdiff-list fieldset").nth(1).locator("legend").first.click()
+    page.locator(".mixdiff-stretch").first.wait_for()
+    page.add_style_tag(content=".mixdiff-side { columns: 2; column-gap: 1.2rem } .mixdiff-side > * { break-inside: avoid } "
+                               ".mixdiff-body { display: block !important } .mixdiff-list { max-height: none !important }")
+    page.wait_for_timeout(1500)
+    keep(page.locator(".mixdiff-side").first.screenshot(), f"panels-{theme}")
+
+
 def main() -> None:
     with opened() as page:
         page.set_viewport_size({"width": 1400, "height": 1300})
         trained(page)
         show(page)
-        page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps({"model": STACK}))
-        page.locator(".mixdiff-stretch").first.wait_for()
-        keep(page.locator(".mixdiff-model").first.screenshot(), "experts-panel")
+        for theme in ("light", "dark"):
+            show(page, theme)
+            panels(page, theme)
         page.set_viewport_size({"width": 1280, "height": 1100})
         page.goto(DEMO.as_uri())
         keep(page.locator("#quadrants ~ .rows .row").first.screenshot(), "regions")

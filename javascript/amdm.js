@@ -63,7 +63,7 @@ class MixdiffAmdm {
         MixdiffPanels.mark(this.main, found && !index, [key]);
         [...this.cards.children].forEach((card, i) => {
             MixdiffPanels.mark(card, index === String(i), [key]);
-            if (index === String(i) && key === "plan") this.models[i].mark(rest);
+            this.models[i].mark(index === String(i) && key === "plan" ? rest : "");
         });
         for (const each of this.fields) each.wrong && each.control.setAttribute("aria-invalid", "true");
     }
@@ -76,11 +76,11 @@ class MixdiffAmdm {
     }
 
     remove(index) {
+        this.more.focus();
         this.editor.edit((plan) => {
             plan.amdm.models.splice(index, 1);
             if (!plan.amdm.models.length) delete plan.amdm;
         });
-        this.more.focus();
     }
 
     // What the canvas has and a model's plan may hold becomes this model's; with `swap` the model's comes to the canvas.

@@ -28,11 +28,13 @@ class MixdiffCheck {
             const answer = await this.post("check"), found = await answer.json();
             if (asked !== editor.written || !editor.awake) return;
             editor.mark(answer.ok ? "" : found.field || "");
-            if (!answer.ok) editor.say(found.errors || "the plan cannot be checked", true);
-            else editor.say(this.words(found.cost));
-            if (!answer.ok) return;
-            editor.readout(found.cost.passes);
-            editor.panels.count(found.tokens);
+            editor.readout(found.cost?.passes ?? [{shares: {}}]);
+            editor.panels.count(found.tokens ?? []);
+            if (!answer.ok) {
+                editor.say(found.errors || "the plan cannot be checked", true);
+                return;
+            }
+            editor.say(this.words(found.cost));
             await editor.heat.draw(asked);
         } catch (error) {
             editor.say(`The plan could not be checked: ${error.message}`, true);

@@ -26,6 +26,7 @@ class MixdiffEditor {
             await (this.building ??= this.build());
         } catch (error) {
             this.building = null;
+            this.root.replaceChildren(this.note);
             this.sleep();
             this.say(`The canvas cannot be shown: ${error.message}`, true);
             return;
@@ -193,7 +194,8 @@ class MixdiffEditor {
     // What the server says of the passes.
     readout([first, hires]) {
         this.fold.read(first.shares.model, "What it takes of the first pass's work beside one checkpoint");
-        for (const panel of [this.model, this.panels, this.amdm, this.tiles, this.hires]) panel.read(first, hires);
+        this.panels.readout(first);
+        for (const panel of [this.model, this.amdm, this.tiles, this.hires]) panel.read(first, hires);
     }
 
     // Where the server found something wrong, in the words of its message.

@@ -64,8 +64,9 @@ class MixdiffExperts {
 
     // Stretches of the steps with the expert that takes each, and how noisy each step is.
     read(steps, noise) {
+        if (this.dragging) return;
         Object.assign(this, {steps: steps ?? null, noise: noise ?? null});
-        if (!this.dragging) this.draw();
+        this.draw();
         this.drawn = this.ranges;
         this.wait();
     }

@@ -160,7 +160,7 @@ class MixdiffPlanField {
 class MixdiffSetting {
     constructor(editor, parent, name, title) {
         Object.assign(this, {editor, name});
-        this.control = MixdiffPage.select([]);
+        this.control = MixdiffPage.select([], {title: "One of the settings: of all jobs, from now on"});
         this.label = MixdiffPage.labelled(title, this.control, parent, "mixdiff-field mixdiff-wide");
         this.control.addEventListener("change", () => this.write());
         for (const kind of ["focus", "pointerenter"]) this.control.addEventListener(kind, () => this.read());
@@ -180,8 +180,9 @@ class MixdiffSetting {
     async write() {
         const {value} = this.control, body = JSON.stringify({[this.name]: value});
         document.querySelector(`#setting_${this.name} input[value="${value}"]`)?.click();       // what the settings page has not shown it would put back
-        const answer = await fetch("mixdiff/v1/settings", {method: "PUT", headers: {"Content-Type": "application/json"}, body}).catch((error) => error);
-        if (!answer.ok) this.editor.say(answer.message ?? (await answer.json()).errors ?? "The setting cannot be changed.", true);
+        const answer = await fetch("mixdiff/v1/settings", {method: "PUT", headers: {"Content-Type": "application/json"}, body}).catch(() => ({ok: false}));
+        const found = answer.ok ? {} : await answer.json?.().catch(() => ({})) ?? {};
         await this.read();
+        if (!answer.ok) this.editor.say(found.errors ?? "The setting could not be changed.", true);
     }
 }

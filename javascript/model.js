@@ -112,7 +112,7 @@ class MixdiffEnsemble {
             if (!MixdiffEnsemble.trained(asked)) delete asked.aggregator;
         }));
         this.aggregator = new MixdiffTitle(editor, parent, {title: "Aggregator", value: () => afa().aggregator, names: "aggregators", key: "aggregator",
-            otherwise: "one that was trained for these checkpoints, in the tab AFA", write: (text, again) => this.listed.then(() => change((asked) => this.take(asked, text), again))});
+            otherwise: "one that was trained for these checkpoints, in the tab AFA", write: (text, again) => this.listed.then(() => field.model?.afa && change((asked) => this.take(asked, text), again))});
         this.titles = Array.from({length: count}, (_, index) => new MixdiffTitle(editor, parent, {title: `Checkpoint ${index + 1}`, value: () => afa().models[index], key: "models",
             write: (text, again) => change((asked) => { asked.models[index] = text; }, again)}));
         const bar = element("div", "mixdiff-bar mixdiff-wide", parent);

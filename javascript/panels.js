@@ -40,7 +40,7 @@ class MixdiffPanels {
             this.cards.replaceChildren();
             this.fields = layers.map((layer) => this.card(layer));
             this.details = [];
-            this.opened = null;
+            this.opened = this.found = null;
             this.wrong = "";
         }
         layers.forEach((layer, i) => { this.cards.children[i].firstChild.textContent = MixdiffLayers.title(layer); });
@@ -81,15 +81,15 @@ class MixdiffPanels {
                 this.details.push(MixdiffLayers.hasBox(layer) ? new MixdiffBoxFields(this.editor, MixdiffPage.element("div", "mixdiff-four", card.lastChild), layer)
                     : new MixdiffWhereField(this.editor, card.lastChild, layer));
                 this.mark();
-                if (this.found) this.read(this.found);
+                if (this.found && this.foundOf === this.editor.written) this.readout(this.found);
             }
         }
         this.count();
     }
 
-    // What the server says of the first pass.
-    read(found) {
-        this.found = found;
+    // What the server says of the first pass, of the plan as it is written.
+    readout(found) {
+        Object.assign(this, {found, foundOf: this.editor.written});
         this.fold.read(found.shares.base);
         this.editor.layers.forEach(({list, index}, i) => {
             this.cards.children[i].firstChild.dataset.cost = list === "regions" ? MixdiffFold.percent(found.shares[`regions[${index}]`]) : "";
@@ -121,7 +121,7 @@ class MixdiffPanels {
         this.editor.layers.forEach((layer, i) => {
             const wrong = layer.list === list && layer.index === Number(index), card = this.cards.children[i];
             MixdiffPanels.mark(card, wrong, [key]);
-            if (wrong && card === this.opened) for (const each of this.details) each.mark?.(inside);
+            if (card === this.opened) for (const each of this.details) each.mark?.(wrong ? inside : "");
         });
     }
 

@@ -49,7 +49,7 @@ class MixdiffTraining {
     async ask(route, options) {
         const answer = await fetch(`mixdiff/v1/train/${route}`, options), found = await answer.json();
         if (answer.status === 401) clearInterval(this.timer);           // the browser would ask for a login each second
-        if (!answer.ok) throw new Error(found.errors || found.detail || `status ${answer.status}`);
+        if (!answer.ok) throw Object.assign(new Error(found.errors || found.detail || `status ${answer.status}`), {status: answer.status});
         return found;
     }
 
@@ -60,7 +60,7 @@ class MixdiffTraining {
             this.show(await this.ask(`status${this.name ? `?name=${encodeURIComponent(this.name)}` : ""}`));
         } catch (error) {
             this.name = "";             // it may have been deleted
-            this.say(`The WebUI does not answer: ${error.message}`, true);
+            this.say(error.status ? error.message : `The WebUI does not answer: ${error.message}`, true);
         } finally {
             this.asking = false;
         }

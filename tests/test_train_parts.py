@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import MISSING
 from pathlib import Path
@@ -159,11 +160,11 @@ def bad_ones(home: Path) -> None:
     (home / "broken.png").write_bytes(whole[:len(whole) // 2])
 
 
-def encoded(models: Path, data: Path, out: Path, **keys) -> tuple[Data, list[str]]:
+def encoded(models: Path, data: Path, out: Path, between=lambda: None, **keys) -> tuple[Data, list[str]]:
     said: list[str] = []
     config = Config(checkpoint=str(models / "tiny.safetensors"), data=str(data), out=str(out), name="x", **keys)
     source = Checkpoint(Path(config.checkpoint))
-    return Data(config, [source], noise.part(AREAS["uniform"]), torch.device("cpu"), said.append), said
+    return Data(config, [source], noise.part(AREAS["uniform"]), torch.device("cpu"), said.append, between), said
 
 
 def test_bad_pictures_are_named_all_at_once_and_left_out_only_on_request(models, data, tmp_path):
@@ -176,6 +177,27 @@ def test_bad_pictures_are_named_all_at_once_and_left_out_only_on_request(models,
     kept, said = encoded(models, data, tmp_path / "out", skip_bad=True)
     assert [p.name for p in kept.pictures] == ["a.png", "c.webp", "sub/b.JPG"] and kept.pictures[0].caption == "a red circle"
     assert sum(line.startswith("left out: ") for line in said) == 4
+
+
+@pytest.mark.parametrize("call", range(1, 6))
+def test_a_folder_that_vanishes_is_named(models, data, tmp_path, call):
+    """After so many pieces of work: between the look at each picture, and between the encoding of each size."""
+    def between() -> None:
+        nonlocal call
+        call -= 1
+        if call == 0:
+            shutil.rmtree(data)
+
+    with pytest.raises(TrainError, match="is no folder any more"):
+        encoded(models, data, tmp_path / "out", between, skip_bad=True)
+    with pytest.raises(TrainError, match="is no folder"):
+        encoded(models, data, tmp_path / "out", between, skip_bad=True)
+
+
+def test_a_file_that_vanishes_while_it_is_encoded_is_left_out_on_request(models, data, tmp_path):
+    calls = iter(range(100))
+    kept, said = encoded(models, data, tmp_path / "out", lambda: next(calls) == 3 and (data / "c.webp").unlink(), skip_bad=True)
+    assert [p.name for p in kept.pictures] == ["a.png", "sub/b.JPG"] and any(line.startswith("left out: c.webp cannot be read") for line in said)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):

@@ -26,6 +26,8 @@ def look(data: object, resolution: object = None) -> dict[str, Any]:
     refuse_folders()
     if not isinstance(data, str) or not data.strip():
         raise PlanError("data", data, "name one that holds pictures and their .txt captions", "{value} is no folder")
+    if (side := resolution if isinstance(resolution, int) and resolution else None) is not None and side < UNIT:
+        raise PlanError("resolution", side, f"use at least {UNIT}, or leave it out", "{value} px are too few")
     try:
         found, bad = pictures(Path(data.strip()))
     except TrainError as error:
@@ -34,7 +36,7 @@ def look(data: object, resolution: object = None) -> dict[str, Any]:
     for picture in found:
         if time.monotonic() > until:
             break
-        pixels, seen = opened(picture, UNIT, resolution if isinstance(resolution, int) else None), seen + 1
+        pixels, seen = opened(picture, UNIT, side), seen + 1
         if isinstance(pixels, str):
             bad.append(pixels)
             continue

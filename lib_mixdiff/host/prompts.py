@@ -16,18 +16,23 @@ NETWORK = re.compile(r"<(\w+):([^>]+)>")        # calls an extra network, as mod
 
 
 def styled(plan: Plan, names: Sequence[str]) -> Plan:
-    """With the job's styles in the plan's prompts, as the host puts them into the job's own (modules/processing.py, setup_prompts)."""
+    """With the job's styles in the plan's prompts, as the host puts them into the job's own (modules/processing.py, setup_prompts), but for
+    the extra networks that they call, which the job has already."""
     known = getattr(getattr(shared, "prompt_styles", None), "styles", {})           # the embedded host has none
     for field in FIELDS:
-        if texts := [text for name in names if name in known and (text := getattr(known[name], field))]:
+        if texts := [NETWORK.sub("", text) for name in names if name in known and (text := getattr(known[name], field))]:
             plan = plan.with_each([field], lambda prompt, texts=texts: styles.styled(prompt, texts))
     return plan
 
 
 def has_wildcards(plan: Plan) -> bool:
     found = []
-    plan.with_each(FIELDS, lambda prompt: found.append(prompt) or prompt)
-    return any(wildcards.WILDCARD.search(prompt) for prompt in found)
+    plan.with_each(FIELDS, lambda prompt: found.append(has_wildcard(prompt)) or prompt)
+    return any(found)
+
+
+def has_wildcard(prompt: str) -> bool:
+    return wildcards.WILDCARD.search(without_comments(prompt)) is not None
 
 
 def chosen(plan: Plan, seed: int) -> Plan:
@@ -37,7 +42,7 @@ def chosen(plan: Plan, seed: int) -> Plan:
         return plan
     home, random = Path(shared.data_path), Random(int(seed))
     among = wildcards.files([home / "wildcards", *sorted(home.glob("extensions/*/wildcards"))])
-    return plan.with_each(FIELDS, lambda prompt: wildcards.chosen(prompt, among, random))
+    return plan.with_each(FIELDS, lambda text: wildcards.chosen(without_comments(text), among, random) if has_wildcard(text) else text)
 
 
 def spoken(prompt: str) -> str:

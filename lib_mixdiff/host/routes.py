@@ -138,7 +138,7 @@ async def _aggregators(request: Request) -> dict[str, Any]:
 
 
 async def _settings(request: Request) -> dict[str, Any]:
-    return choose(await _json(request)) if request.method == "PUT" else of_choices()
+    return await run_in_threadpool(choose, await _json(request)) if request.method == "PUT" else of_choices()
 
 
 async def _forget(request: Request) -> dict[str, Any]:

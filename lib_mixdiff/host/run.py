@@ -45,8 +45,9 @@ def asked(args: tuple) -> object:
 class Run:
     """Hangs on the job (`p._mixdiff`) while one batch is sampled."""
 
-    def __init__(self, wanted: object) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: object, settled: bool) -> None:
+        """`settled`: as `write` has left it; otherwise as it was asked for."""
+        self.wanted, self.settled = wanted, settled
         self.entered = False
         self.sampling: Sampling | Mixing | None = None
 
@@ -63,15 +64,15 @@ class Run:
         for key in (INFOTEXT, CALLS):           # of the last cell of an XYZ plot, whose jobs share this
             p.extra_generation_params.pop(key, None)
         try:
-            plan = settled(asked(args) or {}, p)
-            chosen(plan, seed_of(p))
+            lines = Lines(plan := settled(asked(args) or {}, p))
+            lines.of_batch(p)
         except Exception:           # comes again
             return
         if plan.canvas is not None:
             p.width, p.height = plan.canvas
         if not plan.is_neutral:
             vae.during_next(p, "init")
-            p.extra_generation_params[INFOTEXT] = Lines(plan) if has_seeds(plan) or has_wildcards(plan) else infotext(plan)
+            p.extra_generation_params[INFOTEXT] = lines if has_seeds(plan) or has_wildcards(plan) else infotext(plan)
 
     @classmethod
     def begin(cls, p: Job, args: tuple) -> None:
@@ -79,11 +80,11 @@ class Run:
         if (wanted := asked(args)) is None:
             return
         if written := p.extra_generation_params.get(INFOTEXT):
-            wanted = infotext(chosen(written.plan, seed_of(p))) if isinstance(written, Lines) else written
+            wanted = infotext(written.of_batch(p)) if isinstance(written, Lines) else written
             for name in ("sample", "sample_hr_pass") if getattr(p, "enable_hr", False) else ("sample",):     # two checkpoints, perhaps
                 vae.during_next(p, name)
         p.extra_generation_params.pop(CALLS, None)      # of the last batch
-        run = p._mixdiff = cls(wanted)
+        run = p._mixdiff = cls(wanted, bool(written))
 
         def finish() -> None:
             if cls.of(p) is not run:        # the batch was begun anew
@@ -145,7 +146,7 @@ class Run:
 
     def plan_of_pass(self, p: Job) -> Plan | None:
         """None where this pass is plain; PlanError."""
-        plan = chosen(settled(self.wanted, p), seed_of(p))
+        plan = Plan.from_dict(self.wanted) if self.settled else Lines(settled(self.wanted, p)).of_batch(p)
         if plan.is_neutral:
             return None
         hires = refuse(plan, p)
@@ -182,16 +183,21 @@ class Lines:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.plans: dict[int, Plan] = {}        # by batch, with the lines of wildcards that its pictures share
 
-    def __call__(self, p: Job, index: int, use_main_prompt: bool = False, **of_picture: object) -> str:
-        """`index` counts in the batch at hand; the grid asks with `use_main_prompt`, after the last one."""
-        plan = chosen(self.plan, seed_of(p, 0 if use_main_prompt else p.iteration))
-        return infotext(plan, 0 if use_main_prompt else p.iteration * p.batch_size + index)
+    def of_batch(self, p: Job, batch: int | None = None) -> Plan:
+        """None: the one at hand. By the seed of its first picture; PlanError."""
+        batch = p.iteration if batch is None else batch
+        if batch not in self.plans:
+            self.plans[batch] = chosen(self.plan, p.all_seeds[batch * p.batch_size])
+        return self.plans[batch]
 
-
-def seed_of(p: Job, batch: int | None = None) -> int:
-    """Of the first picture of a batch, null being the one at hand: its pictures share the lines of wildcards."""
-    return p.all_seeds[(p.iteration if batch is None else batch) * p.batch_size]
+    def __call__(self, p: Job, index: int, use_main_prompt: bool = False, iteration: int = 0, **of_picture: object) -> str:
+        """`index` counts in the batch at hand, or in the job where the host says its `iteration`; the grid asks with `use_main_prompt`,
+        after the last one."""
+        if use_main_prompt:
+            return infotext(self.of_batch(p, 0))
+        return infotext(self.of_batch(p), (p.iteration - iteration) * p.batch_size + index)
 
 
 def settled(wanted: object, p: Job) -> Plan:

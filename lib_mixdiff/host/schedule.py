@@ -30,7 +30,8 @@ def readout(plan: Plan, sampler_name: str, scheduler: str, steps: int, last: int
     if not any(model for _, model, _ in of):
         return {}
     sampler = sd_samplers.find_sampler_config(sampler_name or None)
-    moments = None if loaded() is None or sampler is None or sampler.name in UNSCHEDULED else _moments(sampler_name, scheduler, steps, last)
+    unknown = not steps or loaded() is None or sampler is None or sampler.name in UNSCHEDULED
+    moments = None if unknown else _moments(sampler_name, scheduler, steps, last)
     return {"checkpoints": moments and [{"of": name, "steps": _stretches(model, moments[:most])} for name, model, most in of if model],
             "noise": moments and [[moment.timestep, moment.sigma] for moment in moments]}
 

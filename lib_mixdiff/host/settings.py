@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from modules import shared
+from modules.call_queue import queue_lock
 
 from lib_mixdiff.autoencoder import TILE
 from lib_mixdiff.boxes import CELL_PX
@@ -14,6 +15,7 @@ WHEN = ["when needed", "always", "never"]
 HOW = ["exact", "fast"]
 HIDDEN, SHOWN = LOOKS = ["no", "after a job's pictures"]
 UNLED, SOME, _ = LEADS = ["no", "some blocks", "all blocks"]
+REMEDY = "change it where the WebUI is started"
 # name: default, label, choices or (lowest, highest, step), what stands beside it
 OPTIONS: dict[str, tuple[Any, str, Any, str]] = {
     "mixdiff_tile_batch": (BATCH, "Tiles in one call of the network", (1, 64, 1), "where the plan does not say"),
@@ -46,10 +48,14 @@ def choose(wanted: dict[str, Any]) -> dict[str, Any]:
             raise PlanError(name, value, f"use {', '.join(known)}", "there is no such setting of several choices")
         if value not in known[name]["choices"]:
             raise PlanError(name, value, f"use {', '.join(known[name]['choices'])}")
-        if getattr(shared.cmd_opts, "freeze_settings", False):
-            raise PlanError(name, value, "start the WebUI without --freeze-settings", "settings cannot be changed here")
-    for name, value in wanted.items():
-        shared.opts.set(name, value)
-    if (file := getattr(shared, "config_filename", None)) is not None:     # the embedded host keeps none
-        shared.opts.save(file)
+    with queue_lock:            # while a job runs the settings are that job's own
+        for name, value in wanted.items():
+            try:
+                shared.opts.set(name, value)
+                if (file := getattr(shared, "config_filename", None)) is not None:     # the embedded host keeps none
+                    shared.opts.save(file)
+            except (AssertionError, OSError) as error:
+                raise PlanError(name, value, REMEDY, f"this setting cannot be changed ({error})") from error
+            if setting(name) != value:
+                raise PlanError(name, value, REMEDY, "this setting cannot be changed here")
     return of_choices()

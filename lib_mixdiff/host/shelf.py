@@ -38,7 +38,8 @@ def document(name: str, body: dict[str, Any]) -> Any:
         return presets.load(folder(), name)
     found = _shipped(name)
     if afa := (found["plan"].get("model") or {}).get("afa"):
-        afa["models"] = _titles()[:len(afa["models"])]
+        here = _titles() or [""]
+        afa["models"] = [here[min(index, len(here) - 1)] for index in range(len(afa["models"]))]
     return {"plan": found["plan"], "images": found["images"]}
 
 
@@ -49,8 +50,8 @@ def picture(name: str) -> Path | None:
 
 def _titles() -> list[str]:
     """Of the checkpoints at hand, the loaded one's first."""
-    first = getattr(loaded(), "sd_checkpoint_info", None)
-    return [each.title for each in sorted(sd_models.checkpoints_list.values(), key=lambda info: info is not first)]
+    first = getattr(getattr(loaded(), "sd_checkpoint_info", None), "filename", None)
+    return [each.title for each in sorted(sd_models.checkpoints_list.values(), key=lambda info: info.filename != first)]
 
 
 def _shipped(name: str) -> dict[str, Any]:

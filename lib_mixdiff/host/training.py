@@ -11,7 +11,7 @@ from contextlib import suppress
 from glob import escape
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from modules import devices, sd_models, shared
 from modules.call_queue import queue_lock
@@ -32,6 +32,7 @@ class Training:
     """One by its name."""
 
     live: Training | None = None        # the one that runs
+    problems: ClassVar[dict[str, str]] = {}         # by name, what went wrong with keeping what one says
 
     def __init__(self, name: str) -> None:
         self.name, self.home = name, folder() / name
@@ -85,7 +86,7 @@ class Training:
         except (OSError, ValueError) as error:
             config, problem = {"target": None, "steps": 1}, [f"its configuration cannot be read ({error}); delete it"]
         else:
-            problem = []
+            problem = [self.problems[self.name]] if self.name in self.problems else []
         log, said = self.log, self.said
         losses = [line for line in log if "loss" in line]
         now = losses[-1] if losses else {"step": 0}
@@ -120,6 +121,7 @@ class Training:
     def start(self) -> None:
         """Begins, or goes on."""
         self.word, self.killed, self.began, Training.live = GO, False, time.time(), self
+        self.problems.pop(self.name, None)
         try:
             for kind in ("state.json", "said.txt"):         # without a state it is interrupted, should the host end
                 self._file(kind).unlink(missing_ok=True)
@@ -142,8 +144,10 @@ class Training:
 
     def _run(self) -> None:
         try:
-            with suppress(OSError):         # it is gone, or the disk is full
-                self._give_turns()
+            self._give_turns()
+        except OSError as error:
+            self.problems[self.name] = (f"{self.home} cannot be written ({error.strerror}); look whether it is there, and whether its "
+                                        "disk is full.")
         finally:
             try:
                 self._close()
@@ -167,7 +171,8 @@ class Training:
             time.sleep(0.01)                # for who waits, where the queue is not first come, first served
 
     def _tell(self) -> None:
-        print(self.word, file=self.process.stdin, flush=True)
+        with suppress(OSError):         # it has ended, as `_heard` will find
+            print(self.word, file=self.process.stdin, flush=True)
 
     def _heard(self) -> bool:
         """What it says until its turn is over; False where it has ended."""

@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ from lib_mixdiff.host.training import Training, command_for, folder, refusal
 from lib_mixdiff.presets import checked
 from lib_mixdiff.train.atomic import write_text
 from lib_mixdiff.train.config import Config
+from lib_mixdiff.train.faults import TrainError
 from lib_mixdiff.train.folder import pictures
 
 OURS = ("out", "work", "cache")         # keys of the configuration that are the host's to say
@@ -45,7 +48,7 @@ def named(name: object) -> Training:
 
 def start(body: dict[str, Any]) -> dict[str, Any]:
     """{"config": keys of docs/training.md, checkpoints by title, name or hash} begins one, {"name": ...} goes on with one; PlanError."""
-    with ONE:
+    with ONE, _on_disk():
         if Training.live:
             raise refusal(409, "name", Training.live.name, "pause or stop it first", "{value} is being trained")
         if "config" in body:
@@ -62,12 +65,15 @@ def start(body: dict[str, Any]) -> dict[str, Any]:
 def measured(body: dict[str, Any]) -> dict[str, Any]:
     """{"config": as for `start`}: seconds and memory of a step, seconds of all steps, and how often these see each picture; as one job
     of the queue. PlanError."""
-    with inside("config"):
+    with inside("config"), _on_disk():
         keys = body.get("config")
         config = _config({**keys, "name": keys.get("name") or "measured"} if isinstance(keys, dict) else keys, new=False)
     if Training.live:
         raise refusal(409, "name", Training.live.name, "pause or stop it first", "{value} is being trained")
-    count = len(pictures(Path(config.data))[0])
+    try:
+        count = len(pictures(Path(config.data))[0])
+    except TrainError as error:
+        raise PlanError("config.data", config.data, str(error).removeprefix("data: ").rstrip("."), "{value} cannot be used") from None
     with TemporaryDirectory() as home, queue_lock:
         write_text(file := Path(home) / "measured.yaml", json.dumps(config.to_dict(), ensure_ascii=False))
         command = command_for("--measure", file)
@@ -108,6 +114,16 @@ def status(name: object = None) -> dict[str, Any]:
     known = names()
     chosen = named(name) if name else Training.live or (named(known[0]) if known else None)
     return {"trainings": known, "training": chosen.status() if chosen else None}
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """PlanError where the machine's files do not do as they should."""
+    try:
+        yield
+    except OSError as error:
+        raise PlanError("", error.filename, "look whether it is there, and whether its disk is full",
+                        f"{{value}} cannot be used ({error.strerror})") from error
 
 
 def _config(keys: Any, new: bool = True) -> Config:

@@ -86,7 +86,12 @@ class Data:
         shape = (checkpoint.unit, config.resolution)
         self.latents = Cache(home / f"latents-{checkpoint.fingerprint(VAE, *shape)}")
         found, bad = pictures(Path(config.data))
-        images = {p.key: p for p in found}
+        images = {}
+        for picture in found:
+            try:
+                images[picture.key] = picture
+            except OSError as error:  # it was there a moment ago
+                bad.append(f"{picture.name} cannot be read ({error.strerror})")
         self.encode_pictures({key: p for key, p in images.items() if key not in self.latents}, checkpoint, bad, device)
         total = len(found) + len(bad)
         found = [p for key, p in images.items() if key in self.latents]
@@ -111,27 +116,38 @@ class Data:
             self.between()
             pixels = opened(picture, checkpoint.unit, self.config.resolution)
             bad.append(pixels) if isinstance(pixels, str) else by_size[pixels.shape[:2]].append(key)
-        for sentence in bad if self.config.skip_bad else ():
-            self.say(f"left out: {sentence}")
-        if bad and not self.config.skip_bad:
-            refuse(bad, total)
+        self.leave_out(bad, total)
         if not by_size:
             return
         vae, done, tensors = checkpoint.vae().to(device), 0, {}
-        with torch.inference_mode():
-            for (height, width), keys in by_size.items():
-                for some in pieces(keys, max(1, min(64, PIXELS // (height * width)))):
+        batches = (some for size, keys in by_size.items() for some in pieces(keys, max(1, min(64, PIXELS // (size[0] * size[1])))))
+        try:
+            with torch.inference_mode():
+                for some in batches:
                     self.between()
-                    pixels = np.stack([opened(missing[key], checkpoint.unit, self.config.resolution) for key in some])
-                    pixels = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-                    tensors |= dict(zip(some, vae.moments(pixels).half().cpu()))
+                    read = {key: opened(missing[key], checkpoint.unit, self.config.resolution) for key in some}
+                    self.leave_out([pixels for pixels in read.values() if isinstance(pixels, str)], total)      # gone since the look
+                    if not (read := {key: pixels for key, pixels in read.items() if not isinstance(pixels, str)}):
+                        continue
+                    pixels = torch.from_numpy(np.stack([*read.values()])).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+                    tensors |= dict(zip(read, vae.moments(pixels).half().cpu()))
                     if len(tensors) >= FILE:
                         self.latents.add(tensors)
                         done, tensors = done + len(tensors), {}
                         self.say(f"pictures encoded: {done} of {len(missing)}")
-        if tensors:
-            self.latents.add(tensors)
-            self.say(f"pictures encoded: {len(missing)} of {len(missing)}")
+        finally:  # a pause keeps what is done
+            if tensors:
+                self.latents.add(tensors)
+        self.say(f"pictures encoded: {done + len(tensors)} of {len(missing)}")
+
+    def leave_out(self, bad: list[str], total: int) -> None:
+        """Says so of each, or stops with all of them; also where the whole folder is gone."""
+        if bad and not Path(self.config.data).is_dir():
+            raise TrainError(f"data: {self.config.data} is no folder any more; put it back, and go on.")
+        if bad and not self.config.skip_bad:
+            refuse(bad, total)
+        for sentence in bad:
+            self.say(f"left out: {sentence}")
 
     def encode_captions(self, missing: list[str], into: Cache, checkpoint: Checkpoint, device: torch.device) -> None:
         if not missing:

@@ -29,10 +29,14 @@ class Picture:
 
 def pictures(folder: Path) -> tuple[list[Picture], list[str]]:
     """All pictures inside, by name, and a sentence for each that has no usable caption."""
-    if not folder.is_dir():
-        raise TrainError(f"data: {folder} is no folder; name one that holds pictures and their .txt captions.")
+    try:
+        if not folder.is_dir():
+            raise TrainError(f"data: {folder} is no folder; name one that holds pictures and their .txt captions.")
+        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    except OSError as error:
+        raise TrainError(f"data: {folder} cannot be read ({error.strerror}); look whether it is still there.") from error
     found, bad = [], []
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file()):
+    for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
             found.append(Picture(path, name, " ".join(path.with_suffix(".txt").read_text(encoding="utf-8-sig").split())))

@@ -12,8 +12,13 @@ from lib_mixdiff.train.faults import TrainError
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
-    with replacing(path) as part:
-        torch.save(state, part)
+    """TrainError where there is no room for it."""
+    try:
+        with replacing(path) as part:
+            torch.save(state, part)
+    except (OSError, RuntimeError) as error:
+        remedy = "look whether the disk is full, and go on from the snapshot before"
+        raise TrainError(f"{path} cannot be written ({error}); {remedy}.") from error
 
 
 def read(path: Path, config: Config, facts: dict[str, object]) -> dict[str, Any] | None:

@@ -66,7 +66,11 @@ def test_a_setting_of_several_choices_is_read_and_changed(ask):
     """As the page's panels do, for maps of who leads and of where words look."""
     before = ask("GET", "settings")[1]
     assert before["mixdiff_leads"]["choices"] == ["no", "some blocks", "all blocks"]
-    assert ask("PUT", "settings", json={"mixdiff_leads": "all blocks"})[1]["mixdiff_leads"]["value"] == "all blocks"
+    try:
+        assert ask("PUT", "settings", json={"mixdiff_leads": "all blocks"})[1]["mixdiff_leads"]["value"] == "all blocks"
+    finally:
+        again = ask("PUT", "settings", json={"mixdiff_leads": before["mixdiff_leads"]["value"]})
+    assert again == (200, before)
     assert ask("PUT", "settings", json={"mixdiff_leads": before["mixdiff_leads"]["value"]}) == (200, before)
     for wrong in ({"mixdiff_leads": "perhaps"}, {"sd_model_checkpoint": "other"}, {"mixdiff_tile_batch": 3}):
         status, found = ask("PUT", "settings", json=wrong)
