@@ -4,7 +4,7 @@ class MixdiffExperts {
     constructor(field, parent, count) {
         Object.assign(this, {field, steps: null, noise: null});
         const {element, button} = MixdiffPage, {editor} = field;
-        this.bar = element("div", "mixdiff-stack mixdiff-wide", parent, {role: "group", "aria-label": "Which steps each expert takes"});
+        this.bar = element("div", "mixdiff-stack mixdiff-wide", parent, {role: "group", "aria-label": "Which steps each expert takes", hidden: ""});
         this.note = element("p", "mixdiff-hint mixdiff-wide", parent);
         this.cards = Array.from({length: count}, (_, index) => this.card(parent, index));
         const buttons = element("div", "mixdiff-bar mixdiff-wide", parent);

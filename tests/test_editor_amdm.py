@@ -88,6 +88,7 @@ def test_models_are_added_filled_in_taken_back_and_removed(editor, panel):
     for _ in range(2):
         card.get_by_role("button", name="Remove this model").click()
     assert plan_of(editor) == {"regions": []} and not panel.get_by_label("Steps").is_visible()
+    assert panel.get_attribute("open") is not None and add.evaluate("button => button === document.activeElement"), "it goes on from there"
 
 
 def test_a_plan_that_is_typed_is_seen_and_its_models_plans_are_edited_as_json(editor, panel):

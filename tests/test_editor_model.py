@@ -109,6 +109,32 @@ def test_a_region_that_is_selected_later_shows_its_bar_too(editor, panel):
     says(card, "1–10: shapes-high.safetensors")
 
 
+def test_the_read_out_of_another_plan_is_not_shown(editor, panel):
+    """While the plan is wrong there is none: a border would move other experts."""
+    three = {"model": {"experts": [{"range": {"unit": "steps", "from": a, "to": b}} for a, b in ((0, 0.2), (0.2, 0.4), (0.4, 0.9))]}}
+    regions = [{"box": [0, 0, 0.5, 1], "prompt": "a red circle", **STACK}, {"box": [0.5, 0, 1, 1], **three}]
+    fill(editor, {"regions": regions})
+    card = editor.locator(".mixdiff-list fieldset.mixdiff-panel").first
+    card.locator("legend").first.click()
+    says(card, "1–10: shapes-high")
+    assert card.locator("legend").first.get_attribute("data-cost") == "50 %"
+    fill(editor, {"regions": regions, "amdm": {"steps": 999, "models": [{}]}})
+    editor.wait_for_function("document.querySelector('.mixdiff-note.error')?.innerText.includes('amdm.steps')")
+    fill(editor, {"regions": regions[1:], "amdm": {"steps": 999, "models": [{}]}})
+    card.locator("legend").first.click()
+    assert not card.locator(".mixdiff-stack").is_visible() and not card.locator("legend").first.get_attribute("data-cost")
+
+
+def test_a_mark_goes_when_what_was_wrong_is_right(editor, panel):
+    overlap = {"model": {"experts": [{"range": {"unit": "steps", "to": 0.6}}, {"range": {"unit": "steps", "from": 0.5}}]}}
+    for where in ({"regions": [{"box": [0, 0, 0.5, 1], **overlap}]}, {"amdm": {"models": [{"plan": overlap}]}}):
+        fill(editor, where)
+        editor.locator("fieldset.wrong fieldset.wrong").first.wait_for()
+        fill(editor, {key: [{**value[0], "model": None}] if key == "regions" else {"models": [{"plan": STACK}]} for key, value in where.items()})
+        editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('U-Net calls')")
+        assert editor.locator(".wrong").count() == 0
+
+
 @pytest.mark.parametrize("model", [{}, 5, [], {"experts": "abc"}, {"experts": [None]}, {"afa": {}}], ids=str)
 @pytest.mark.parametrize("where", ["canvas", "region"])
 def test_a_model_of_no_kind_is_the_servers_to_name(editor, panel, model, where):
