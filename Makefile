@@ -18,7 +18,7 @@ serve: .venv/ready
 # Two processes of one thread each: half the time of one with two. A file stays in one, for its tests share a page.
 test: export OMP_NUM_THREADS := 1
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

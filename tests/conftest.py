@@ -10,6 +10,13 @@ from bench.browser import CHROMIUM, browsing
 from minihost.client import ROOT, served
 from tests.host.client import Host
 
+# files whose tests are few and long: a worker that gets one at the end keeps the other waiting
+LONG = ("test_train.py", "test_training.py", "test_page_training.py", "test_page_models.py", "test_presets.py", "test_first_use.py", "test_vae.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture
 def no_gradients():

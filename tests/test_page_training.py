@@ -13,7 +13,7 @@ from tests.host.test_training import KEYS, NAME, Trainer, spoil
 from tests.test_editor import axe_finds
 from tests.test_page_models import brought_back, drawn_and_judged
 
-STEPS = 300 if os.environ.get("MIXDIFF_WEBUI_URL") else 100         # there, a minute and more
+STEPS = 150 if os.environ.get("MIXDIFF_WEBUI_URL") else 100         # there, a minute and more
 NOTE = ".mixdiff-training .mixdiff-note"
 
 

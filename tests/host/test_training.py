@@ -157,24 +157,24 @@ def test_a_look_names_what_is_wrong(trainer, pictures, tmp_path):
     assert found["bad_count"] == len(found["bad"]) == len(bad) and all(any(Path(name).stem in line for line in found["bad"]) for name in bad), found["bad"]
 
 
-def test_a_killed_host_loses_no_training(pictures):
+@pytest.mark.skipif("MIXDIFF_WEBUI_URL" in os.environ, reason="this kills embedded hosts only")
+def test_a_killed_host_loses_no_training(host, pictures):
     """The process notices, saves and ends; another host offers to go on."""
-    with served() as host:
-        trainer = Trainer(host)
+    with served() as killed:
+        trainer = Trainer(killed)
         trainer.forget()
         assert trainer.start(data=str(pictures), steps=12, save_every=4)["code"] == 200
         before = trainer.wait(lambda found: found["step"] > 2)
         assert NAME in trainer.ask("status", method="GET")["trainings"]
-        subprocess.run(["pkill", "-9", "-f", f"minihost --port {host.url.rpartition(':')[2]}"], check=True)
-    with served() as host:
-        trainer = Trainer(host)
-        found = trainer.status
-        assert found["state"] == "interrupted" and found["step"] >= before["step"]
-        assert trainer.ask("start", {"name": NAME})["code"] == 200
-        done = trainer.ended()
-        assert done["state"] == "finished" and [step for step, _ in done["loss"]] == list(range(1, 13))
-        assert any(line.startswith("going on after step") for line in done["said"])
-        trainer.forget()
+        subprocess.run(["pkill", "-9", "-f", f"minihost --port {killed.url.rpartition(':')[2]}"], check=True)
+    trainer = Trainer(host)
+    found = trainer.status
+    assert found["state"] == "interrupted" and found["step"] >= before["step"]
+    assert trainer.ask("start", {"name": NAME})["code"] == 200
+    done = trainer.ended()
+    assert done["state"] == "finished" and [step for step, _ in done["loss"]] == list(range(1, 13))
+    assert any(line.startswith("going on after step") for line in done["said"])
+    trainer.forget()
 
 
 def test_what_it_will_take_is_measured(trainer, pictures):
