@@ -87,17 +87,16 @@ def trained(page: Any) -> None:
 
 
 def panels(page: Any, theme: str) -> None:
-    """All of them, in two columns, and the presets that come along."""
-    page.set_viewport_size({"width": 1000, "height": 1300})
+    """All of them, in columns, and the presets that come along."""
+    page.set_viewport_size({"width": 2000, "height": 1300})
+    page.add_style_tag(content=".mixdiff-side { columns: 3; column-gap: 1.2rem } .mixdiff-side > * { break-inside: avoid } "
+                               ".mixdiff-body { display: block !important } .mixdiff-cards, .mixdiff-list { max-height: none !important }")
     page.locator(".mixdiff-shelf summary").first.click()
-    page.locator(".mixdiff-shelf img").last.scroll_into_view_if_needed()
     page.wait_for_timeout(1500)
     keep(page.locator(".mixdiff-shelf").first.screenshot(), f"presets-{theme}")
     page.locator("[id$=mixdiff_plan] textarea").first.fill(json.dumps(PANELS))
     page.locator(".mixdiff-list fieldset").nth(1).locator("legend").first.click()
     page.locator(".mixdiff-stretch").first.wait_for()
-    page.add_style_tag(content=".mixdiff-side { columns: 2; column-gap: 1.2rem } .mixdiff-side > * { break-inside: avoid } "
-                               ".mixdiff-body { display: block !important } .mixdiff-list { max-height: none !important }")
     page.wait_for_timeout(1500)
     keep(page.locator(".mixdiff-side").first.screenshot(), f"panels-{theme}")
 
