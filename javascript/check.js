@@ -34,7 +34,8 @@ class MixdiffCheck {
                 editor.say(found.errors || "the plan cannot be checked", true);
                 return;
             }
-            editor.say(this.words(found.cost));
+            const words = this.words(found.cost), {note} = editor;
+            if (words || note.classList.contains("error") || note.textContent === this.said) editor.say(this.said = words);      // what others say stays
             await editor.heat.draw(asked);
         } catch (error) {
             editor.say(`The plan could not be checked: ${error.message}`, true);
