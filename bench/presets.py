@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from bench.detector import detect
 from bench.scores import has_only, placed
+from lib_mixdiff.documents import changed
 from lib_mixdiff.influence import COLORS
 from minihost.client import Host, served
 
@@ -41,7 +42,7 @@ JOB = {"steps": 20, "cfg_scale": 5, "sampler_name": "Euler", "seed": 0, "prompt"
 def plan_of(on: Host, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     """The preset's plan for this host's checkpoints, its images in it."""
     document = on.get(f"/mixdiff/v1/presets/{quote(name)}")
-    plan = _with(document["plan"], document["images"])
+    plan = changed(document["plan"], ["image", "mask"], document["images"].__getitem__)
     if "steps" in changes:
         plan["amdm"]["steps"] = changes["steps"]
     if "models" in changes:
@@ -49,14 +50,6 @@ def plan_of(on: Host, name: str, changes: dict[str, Any]) -> dict[str, Any]:
     for expert, model in zip(plan.get("model", {}).get("experts", ()), changes.get("experts", ())):
         expert["model"] = model
     return plan
-
-
-def _with(value: Any, images: dict[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _with(each, images) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_with(each, images) for each in value]
-    return images.get(value, value) if isinstance(value, str) else value
 
 
 def drawn(on: Host, name: str) -> tuple[np.ndarray, bool]:

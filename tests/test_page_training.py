@@ -103,6 +103,16 @@ def test_from_a_folder_to_a_picture_and_back(page, browser, tmp_path):
     assert [problem for problem in page.problems if "reading 'props'" not in problem] == []
 
 
+def test_one_that_a_killed_webui_left_says_so_and_offers_to_resume(page, browser):
+    """There is no state of it, then: the WebUI writes that when it ends."""
+    trainer = Trainer(browser.host)
+    assert trainer.start(data=str(page.data), skip_bad=True, steps=1)["code"] == 200
+    (Path(trainer.ended()["home"]) / f"{NAME}.state.json").unlink()
+    chosen(page)
+    says(page, "the WebUI ended without it", "step 1 of 1", seconds=20)
+    assert page.locator(".mixdiff-training").get_by_role("button", name="Goes on").is_visible()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious(page, browser, theme):
     """With a training that has failed, which shows more than none."""

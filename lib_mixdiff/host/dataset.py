@@ -13,7 +13,7 @@ from PIL import Image
 
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.train.faults import TrainError
-from lib_mixdiff.train.folder import opened, pictures
+from lib_mixdiff.train.folder import Picture, opened, pictures
 
 UNIT = 64               # px: sides of Stable Diffusion 1's pictures are multiples
 SECONDS = 10.0          # of looking; a training looks at what is left
@@ -28,10 +28,7 @@ def look(data: object, resolution: object = None) -> dict[str, Any]:
         raise PlanError("data", data, "name one that holds pictures and their .txt captions", "{value} is no folder")
     if (side := resolution if isinstance(resolution, int) and resolution else None) is not None and side < UNIT:
         raise PlanError("resolution", side, f"use at least {UNIT}, or leave it out", "{value} px are too few")
-    try:
-        found, bad = pictures(Path(data.strip()))
-    except TrainError as error:
-        raise PlanError("data", data, str(error).removeprefix("data: ").rstrip("."), "{value} cannot be used") from None
+    found, bad = pictures_in(data.strip())
     until, sizes, shown, seen = time.monotonic() + SECONDS, Counter[str](), [], 0
     for picture in found:
         if time.monotonic() > until:
@@ -46,6 +43,14 @@ def look(data: object, resolution: object = None) -> dict[str, Any]:
             shown.append({"name": picture.name, "caption": picture.caption, "size": size, "image": _thumbnail(Image.fromarray(pixels))})
     return {"pictures": len(found), "opened": seen, "usable": sum(sizes.values()), "sizes": dict(sizes.most_common()), "bad": bad[:LISTED],
             "bad_count": len(bad), "shown": shown}
+
+
+def pictures_in(data: str) -> tuple[list[Picture], list[str]]:
+    """Those of the folder, and what is wrong with which; PlanError where it cannot be used."""
+    try:
+        return pictures(Path(data))
+    except TrainError as error:
+        raise PlanError("data", data, str(error).removeprefix("data: ").rstrip("."), "{value} cannot be used") from None
 
 
 def refuse_folders() -> None:

@@ -9,6 +9,7 @@ from random import Random
 from modules import prompt_parser, sd_hijack, shared
 
 from lib_mixdiff import styles, wildcards
+from lib_mixdiff.documents import under
 from lib_mixdiff.plan import Plan
 
 FIELDS = ("prompt", "negative_prompt")
@@ -26,9 +27,7 @@ def styled(plan: Plan, names: Sequence[str]) -> Plan:
 
 
 def has_wildcards(plan: Plan) -> bool:
-    found = []
-    plan.with_each(FIELDS, lambda prompt: found.append(has_wildcard(prompt)) or prompt)
-    return any(found)
+    return any(has_wildcard(prompt) for _, prompt in under(plan.to_dict(), FIELDS, unless=("ui",)))
 
 
 def has_wildcard(prompt: str) -> bool:

@@ -18,13 +18,11 @@ from modules.call_queue import queue_lock
 from lib_mixdiff.errors import PlanError, inside
 from lib_mixdiff.host import aggregation
 from lib_mixdiff.host.checkpoints import found_by
-from lib_mixdiff.host.dataset import refuse_folders
+from lib_mixdiff.host.dataset import pictures_in, refuse_folders
 from lib_mixdiff.host.training import Training, command_for, folder, refusal
 from lib_mixdiff.presets import checked
 from lib_mixdiff.train.atomic import write_text
 from lib_mixdiff.train.config import Config
-from lib_mixdiff.train.faults import TrainError
-from lib_mixdiff.train.folder import pictures
 
 OURS = ("out", "work", "cache")         # keys of the configuration that are the host's to say
 MEASURING_S = 900
@@ -70,10 +68,8 @@ def measured(body: dict[str, Any]) -> dict[str, Any]:
         config = _config({**keys, "name": keys.get("name") or "measured"} if isinstance(keys, dict) else keys, new=False)
     if Training.live:
         raise refusal(409, "name", Training.live.name, "pause or stop it first", "{value} is being trained")
-    try:
-        count = len(pictures(Path(config.data))[0])
-    except TrainError as error:
-        raise PlanError("config.data", config.data, str(error).removeprefix("data: ").rstrip("."), "{value} cannot be used") from None
+    with inside("config"):
+        count = len(pictures_in(config.data)[0])
     with TemporaryDirectory() as home, queue_lock:
         write_text(file := Path(home) / "measured.yaml", json.dumps(config.to_dict(), ensure_ascii=False))
         command = command_for("--measure", file)

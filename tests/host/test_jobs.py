@@ -44,7 +44,8 @@ def test_regions_change_the_job(go, plain, job):
     assert np.abs(go(job, LEFT_RIGHT) - (plain[job] if job in plain else go(job))).max() > 1e-2
 
 
-@pytest.mark.parametrize("job", ["sampler DDIM", "sampler Euler a", "sampler DPM++ 2M SDE", "inpainting, original", "inpainting, only masked", "hires, latent"])
+@pytest.mark.parametrize("job", ["sampler Euler", "sampler DDIM", "sampler Euler a", "sampler DPM++ 2M", "sampler DPM++ 2M SDE", "img2img",
+                                 "inpainting, original", "inpainting, only masked", "hires, latent"])
 def test_a_batch_of_four_is_four_pictures(go, job):
     singles = np.concatenate([go(job, LEFT_RIGHT, seed=seed) for seed in range(11, 15)])
     assert np.abs(go(job, LEFT_RIGHT, batch_size=4, seed=11) - singles).max() < 1e-2
