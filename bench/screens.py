@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 DOCS, DEMO = ROOT / "docs", ROOT / "out" / "demo" / "index.html"
 SCREENS = {"light": ("light", 1600), "dark": ("dark", 1600), "narrow": ("light", 700)}
 PROMPT = "a (yellow square:1.1) on a brown background"
-COLORS = 96         # of a file: below 150 kB
+COLORS = 256        # of a file: below 200 kB
 
 
 def stored(page: Any, image: Image.Image) -> str:
