@@ -19,6 +19,7 @@ class MixdiffCheck {
 
     soon() {
         this.cancel();
+        this.stale = this.editor.note.textContent;
         if (this.editor.awake) this.waiting = setTimeout(() => this.now(), MixdiffCheck.WAIT_MS);
     }
 
@@ -34,8 +35,9 @@ class MixdiffCheck {
                 editor.say(found.errors || "the plan cannot be checked", true);
                 return;
             }
-            const words = this.words(found.cost), {note} = editor;
-            if (words || note.classList.contains("error") || note.textContent === this.said) editor.say(this.said = words);      // what others say stays
+            const words = this.words(found.cost), {textContent, classList} = editor.note;
+            const old = textContent === this.stale && (words || classList.contains("error"));        // what an action has said since stays
+            if (old || textContent === this.said) editor.say(this.said = words);
             await editor.heat.draw(asked);
         } catch (error) {
             editor.say(`The plan could not be checked: ${error.message}`, true);

@@ -21,6 +21,8 @@ def accordion(page):
         window.asked = [];
         window.fetch = new Proxy(window.fetch, {apply: (to, on, given) => { window.asked.push(given[0]); return to.apply(on, given); }});
     }""")
+    for side in ("width", "height"):
+        write(page, f"txt2img_{side}", "128")
     page.get_by_text("mixdiff", exact=True).first.click()
 
 
@@ -267,8 +269,12 @@ def test_an_image_that_is_dropped_on_the_canvas_is_a_guide(editor):
         stage.dispatchEvent(new ClipboardEvent("paste", {bubbles: true, cancelable: true, clipboardData}));
     }""", base64.b64encode(data).decode()))
     assert len(plan_of(editor)["guides"]) == 3
-    dropped(editor, 0.5, 0.9, b"no image")
-    editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('cannot be a guide')")
+    with editor.expect_response("**/mixdiff/v1/check"):         # asked for by the change before: its answer leaves what is said
+        panel.get_by_label("Name").fill("banner")
+        dropped(editor, 0.5, 0.9, b"no image")
+        editor.wait_for_function("document.querySelector('.mixdiff-note').innerText.includes('cannot be a guide')")
+    editor.wait_for_timeout(200)
+    assert "cannot be a guide" in editor.locator(".mixdiff-note").first.inner_text()
 
 
 # --- layers ---

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import requests
 
 PLAN = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a gray background"},
                     {"box": [0.5, 0, 1, 1], "prompt": "a red square on a gray background"}]}
@@ -14,7 +16,8 @@ def page(browser):
     page = browser.new_page(viewport={"width": 1280, "height": 1100})
     page.host, page.problems = browser.host, []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("request", lambda request: request.url.startswith((page.host.url, "data:", "blob:")) or page.problems.append(request.url))
+    hosts_own = re.findall(r'(?:src|href)="(https?://[^"]+)"', requests.get(page.host.url, timeout=60).text)
+    page.on("request", lambda request: request.url.startswith((page.host.url, "data:", "blob:", *hosts_own)) or page.problems.append(request.url))
     page.on("response", lambda answer: answer.status == 404 and "/mixdiff/" in answer.url and page.problems.append(f"not found: {answer.url}"))
     page.goto(page.host.url)
     page.wait_for_selector("#txt2img_generate")
