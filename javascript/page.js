@@ -10,7 +10,8 @@ class MixdiffPage {
     }
 
     static button(text, title, parent, act) {
-        const made = MixdiffPage.element("button", "lg secondary gradio-button", parent, {type: "button", title, "aria-label": title});
+        const made = MixdiffPage.element("button", "lg secondary gradio-button", parent, {type: "button", title,
+            "aria-label": /\p{L}/u.test(text) && !title.startsWith(text) ? `${text}: ${title}` : title});      // begins with what is seen
         made.textContent = text;
         made.addEventListener("click", act);
         return made;

@@ -99,11 +99,13 @@ class MixdiffTraining {
     // --- what is seen ---
 
     say(text, bad = false) {
-        this.note.textContent = text;
+        if (text !== this.note.textContent) this.note.textContent = text;        // else it would be read out each second
         this.note.classList.toggle("error", bad);
     }
 
-    show({trainings, training}) {
+    show({trainings, training, live}) {
+        if (live && live !== this.live) this.name = live;       // what has just begun is what is looked for
+        this.live = live;
         const fresh = JSON.stringify(trainings) !== JSON.stringify(this.names);
         Object.assign(this, {names: trainings, training});
         if (fresh) this.list.replaceChildren(...MixdiffPage.select(trainings.map((name) => [name, name])).children);
@@ -140,8 +142,8 @@ class MixdiffTraining {
     }
 
     words({state, waits, ends, step, steps, left_s: left, said, file, name}) {
-        const last = said.filter((line) => !line.startsWith("{")).pop() || "", how = `step ${step} of ${steps}`;
-        if (state === "failed") return `${MixdiffTraining.STATES.failed}: ${last}`;
+        const lines = said.filter((line) => !line.startsWith("{")), last = lines[lines.length - 1] || "", how = `step ${step} of ${steps}`;
+        if (state === "failed") return `${MixdiffTraining.STATES.failed}: ${MixdiffTraining.message(lines)}`;
         if (state !== "running") {
             const result = file && state !== "paused" ? ` ${file}` : "";
             return `${MixdiffTraining.STATES[state]}, ${how}.${result}${this.used === name ? " Its plan is in txt2img." : ""}`;
@@ -150,6 +152,13 @@ class MixdiffTraining {
         if (!step) return `${waits ? "Waits for a picture. " : ""}${last || "Starts"}`;
         const time = left === null ? "" : `, ${MixdiffTraining.time(left)} left`;
         return `${waits ? "Waits for a picture" : "Training"}: ${how}${time}.`;
+    }
+
+    // The last that was said: one line, or one with a list below it and one more.
+    static message(lines) {
+        let start = lines.length - 1;
+        while (lines[start - 1]?.startsWith("  ")) start--;
+        return lines.slice(start < lines.length - 1 ? start - 1 : start).join("\n");
     }
 
     static time(seconds) {

@@ -3,7 +3,8 @@ from functools import partial
 from html import escape
 
 import gradio as gr
-from modules import script_callbacks
+from modules import script_callbacks, sd_models
+from modules.call_queue import queue_lock
 
 from lib_mixdiff.errors import PlanError
 from lib_mixdiff.fields import Choice, Integer, Number, Switch
@@ -16,6 +17,12 @@ CHECKPOINTS = ("models", "checkpoint")
 
 
 def control(target, entry):
+    made = made_control(target, entry)
+    made.do_not_save_to_config = True       # the WebUI keeps defaults by label, which the pages share
+    return made
+
+
+def made_control(target, entry):
     words = {"label": entry.label, "info": entry.info or None, "elem_id": f"mixdiff_training_{target}_{entry.key}"}
     if isinstance(entry.kind, Number):
         return gr.Number(entry.default, precision=0 if isinstance(entry.kind, Integer) else None, **words)
@@ -37,6 +44,12 @@ def control(target, entry):
 
 def wrong(error):
     return f"<div class='mixdiff-note error'>{escape(str(error))}</div>"
+
+
+def refreshed():
+    with queue_lock:
+        sd_models.list_models()
+    return gr.Dropdown.update(choices=form.titles())
 
 
 def begun(target, *values):
@@ -94,7 +107,7 @@ def page(target, entries):
         train = gr.Button("Train", variant="primary", elem_id=f"mixdiff_training_{target}_train")
     note = gr.HTML("", elem_id=f"mixdiff_training_{target}_note")
     chosen = controls["models" if target == "afa" else "checkpoint"]
-    again.click(lambda: gr.Dropdown.update(choices=form.titles()), None, chosen, api_name=False)
+    again.click(refreshed, None, chosen, api_name=False)
     check.click(looked, [controls["data"], controls["resolution"]], shown, api_name=False)
     values = [controls[entry.key] for entry in entries]
     measure.click(partial(weighed, target), values, note, api_name=False)

@@ -11,6 +11,7 @@ from lib_mixdiff.plan import Plan
 from minihost.shapes import folder
 from tests.host.test_training import KEYS, NAME, Trainer, spoil
 from tests.test_editor import axe_finds
+from tests.test_page import OF_THE_WEBUI
 from tests.test_page_models import brought_back, drawn_and_judged
 
 STEPS = 150 if os.environ.get("MIXDIFF_WEBUI_URL") else 100         # there, a minute and more
@@ -100,7 +101,7 @@ def test_from_a_folder_to_a_picture_and_back(page, browser, tmp_path):
     assert page.locator("[id$=mixdiff_enabled] input").first.is_checked()
     drawn_and_judged(page, tmp_path / "first")
     brought_back(browser, tmp_path, Plan.from_dict(plan))
-    assert [problem for problem in page.problems if "reading 'props'" not in problem] == []
+    assert [problem for problem in page.problems if OF_THE_WEBUI not in problem] == []
 
 
 def test_one_that_a_killed_webui_left_says_so_and_offers_to_resume(page, browser):

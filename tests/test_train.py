@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,8 @@ from lib_mixdiff.train.__main__ import TARGETS, main, train
 from lib_mixdiff.train.cache import Cache
 from lib_mixdiff.train.checkpoint import Checkpoint
 from lib_mixdiff.train.config import Config, read
-from lib_mixdiff.train.data import Batch
+from lib_mixdiff.train.data import Batch, Order
+from lib_mixdiff.train.unet import UnetTarget
 from lib_mixdiff.turns import Turns
 from minihost import models
 from minihost.shapes import folder
@@ -273,6 +275,32 @@ def test_in_turns_it_is_the_same_run_and_a_stop_leaves_what_is_learned(home, uni
         again = replace(config, work=None, out=str(tmp_path / word), cache=str(home / "cache"))
         train(again, Turns(io.StringIO(f"go\n{word}\n"), print, 0))
         assert snapshot(tmp_path / word)["step"] == 1 and (tmp_path / word / "run.safetensors").exists() == there
+
+
+def test_told_to_end_it_begins_no_further_step(home, tmp_path, monkeypatch):
+    """Also in a validation, or between the prompts' pictures and the first step."""
+    words, plain = [], Order.batch
+    monkeypatch.setattr(Order, "batch", lambda order, step: (words.append(turns.word), plain(order, step))[1])
+    config = read(Path(configured(home, tmp_path, validation=0.2, validate_every=1, sample_every=2, prompts=["a red circle"])))
+    for pieces in (3, 8, 14, 20, 26, 29, 40):
+        turns = Turns(io.StringIO("go\n" * pieces), print, 0)
+        with suppress(KeyboardInterrupt):
+            train(config, turns)
+    assert len(words) > 1 and set(words) == {"go"}, words
+
+
+def test_a_result_that_cannot_be_written_costs_nothing_that_is_learned(home, uninterrupted, tmp_path, monkeypatch):
+    def write(*_: object) -> None:
+        raise PermissionError("no")
+    config = configured(home, tmp_path, save_every=2)
+    for steps in (2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(UnetTarget, "write", write)
+            with pytest.raises(SystemExit, match=r"run\.safetensors cannot be written \(no\).*nothing that is learned is lost"):
+                main([config])
+        assert snapshot(tmp_path)["step"] == steps
+    main([config])
+    assert equal(tmp_path, uninterrupted)
 
 
 @pytest.mark.parametrize("keys, sentence", [

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from dataclasses import MISSING
 from pathlib import Path
@@ -198,6 +199,16 @@ def test_a_file_that_vanishes_while_it_is_encoded_is_left_out_on_request(models,
     calls = iter(range(100))
     kept, said = encoded(models, data, tmp_path / "out", lambda: next(calls) == 3 and (data / "c.webp").unlink(), skip_bad=True)
     assert [p.name for p in kept.pictures] == ["a.png", "sub/b.JPG"] and any(line.startswith("left out: c.webp cannot be read") for line in said)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes there")
+def test_a_name_that_is_not_utf_8_is_named(models, data, tmp_path):
+    shutil.copy(data / "a.png", os.path.join(os.fsencode(data), b"caf\xe9.png"))
+    (data / os.fsdecode(b"caf\xe9.txt")).write_text("a red circle")
+    with pytest.raises(TrainError, match=r"caf\\udce9\.png has a name that is not UTF-8"):
+        encoded(models, data, tmp_path / "out")
+    kept, said = encoded(models, data, tmp_path / "out", skip_bad=True)
+    assert len(kept.pictures) == 3 and any(line.encode().startswith(b"left out: caf") for line in said)
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 HEAD = """
-import sys, json, time, pathlib
+import os, sys, json, time, pathlib
 home = pathlib.Path(sys.argv[1]).parent
 def log(**line): (home / (home.name + ".log.jsonl")).open("a").write(json.dumps({"time": time.time(), **line}) + "\\n")
 def over(): print("\\nturn over", flush=True); return sys.stdin.readline().strip()
@@ -85,6 +85,12 @@ def test_what_becomes_of_it_is_said(start, lines, word, state):
     assert ended(training)["state"] == state
 
 
+def test_one_that_the_system_has_killed_is_said_to_be(start):
+    training = start("over(); log(step=1, loss=1.0); print('step 1', flush=True); os.kill(os.getpid(), 9)")
+    found = ended(training)
+    assert found["state"] == "failed" and "signal 9, as a system without memory left does" in found["said"][-1]
+
+
 def test_a_hanging_turn_is_ended_and_the_queue_is_free(start):
     from modules.call_queue import queue_lock
     training = start("over(); log(step=1, loss=1.0); time.sleep(1000)")
@@ -124,7 +130,7 @@ def test_losses_that_are_no_numbers_and_broken_files_break_no_status(start):
     (training.folder() / "one" / "one.yaml").write_text("{")
     assert training.status()["training"]["state"] == "failed" and "cannot be read" in training.status()["training"]["said"][-1]
     training.delete("one")
-    assert training.status() == {"trainings": [], "training": None}
+    assert training.status() == {"trainings": [], "training": None, "live": None}
 
 
 def test_a_folder_that_vanishes_ends_it_and_another_may_begin(start):

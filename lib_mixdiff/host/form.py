@@ -50,7 +50,7 @@ def _common(steps: int, what: str) -> tuple[Entry, ...]:
     return (
         Entry("data", "Folder of pictures", "on this machine; a caption in NAME.txt beside each picture"),
         Entry("steps", "Steps", value=steps), Entry("batch", "Batch size", "pictures in one step"),
-        Entry("resolution", "Resolution, px", "larger pictures are scaled to this area, squared", value=512),
+        Entry("resolution", "Resolution, px", "larger pictures are scaled to this area, squared; empty: none is", value=512),
         Entry("lr", "Learning rate"),
         Entry("precision", "Precision", "bfloat16: RTX 30 and later; float16: older cards", value="float32" if on_cpu else "bfloat16"),
         Entry("checkpointing", "Gradient checkpointing", "less memory, more time", value=not on_cpu),
@@ -84,5 +84,7 @@ def titles() -> list[str]:
 
 def configuration(target: str, values: Sequence[Any]) -> dict[str, Any]:
     """What the controls of a form have, in its order, as a configuration."""
-    read = {entry.key: entry.value if value is None else entry.read(value) for entry, value in zip(forms()[target], values)}
+    given = [(entry, entry.value if value is None and entry.key != "resolution" else value)
+             for entry, value in zip(forms()[target], values)]
+    read = {entry.key: None if value is None else entry.read(value) for entry, value in given}
     return {"target": target, **{key: value for key, value in read.items() if value is not None}}

@@ -68,6 +68,11 @@ class Training:
                 lines.append(json.loads(line))
         return lines
 
+    @property
+    def learned(self) -> bool:
+        """There is something to go on from."""
+        return self._file("snapshot").exists()
+
     def sample(self, name: str) -> Path | None:
         return next((path for path in self._samples() if path.name == name), None)
 
@@ -196,6 +201,10 @@ class Training:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
+        if code < 0 and not self.killed:
+            with suppress(OSError), self._file("said.txt").open("a", encoding="utf-8") as said:
+                said.write(f"it was ended by signal {-code}" + (", as a system without memory left does" if code == -9 else "")
+                           + "; it goes on from its last snapshot.\n")
         with suppress(OSError, ValueError):         # its folder is gone
             done = (self.log or [{"step": 0}])[-1]["step"] >= self.config["steps"]
             state = ENDED[self.word] if self.killed else FAILED if code else FINISHED if done else ENDED.get(self.word, STOPPED)

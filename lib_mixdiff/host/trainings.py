@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +21,12 @@ from lib_mixdiff.host.checkpoints import found_by
 from lib_mixdiff.host.dataset import pictures_in, refuse_folders
 from lib_mixdiff.host.training import Training, command_for, folder, refusal
 from lib_mixdiff.presets import checked
-from lib_mixdiff.train.atomic import write_text
+from lib_mixdiff.train.atomic import sweep, write_text
 from lib_mixdiff.train.config import Config
 
 OURS = ("out", "work", "cache")         # keys of the configuration that are the host's to say
 MEASURING_S = 900
+LOG_EVERY = 5           # steps: what the page shows of a training is what it has logged
 ONE = Lock()
 
 
@@ -53,6 +54,7 @@ def start(body: dict[str, Any]) -> dict[str, Any]:
             with inside("config"):
                 config = _config(body["config"])
             training = Training(str(config.name))
+            shutil.rmtree(training.home, ignore_errors=True)        # of one that had learned nothing
             training.write(config)
         else:
             training = named(body.get("name"))
@@ -98,6 +100,8 @@ def delete(name: object) -> dict[str, Any]:
     with ONE:
         if (training := named(name)) is Training.live:
             raise refusal(409, "name", name, "stop it first", "{value} is being trained")
+        with suppress(OSError, ValueError, KeyError):        # half a file that it was killed at
+            sweep(Path(training.config["out"]), f"{training.name}.")
         gone = training.home.with_name(f".{training.name}.deleted")
         shutil.rmtree(gone, ignore_errors=True)
         training.home.rename(gone)          # all of it, or nothing
@@ -109,7 +113,7 @@ def status(name: object = None) -> dict[str, Any]:
     """Of one: the one asked for, else the one that runs, else the latest."""
     known = names()
     chosen = named(name) if name else Training.live or (named(known[0]) if known else None)
-    return {"trainings": known, "training": chosen.status() if chosen else None}
+    return {"trainings": known, "training": chosen.status() if chosen else None, "live": getattr(Training.live, "name", None)}
 
 
 @contextmanager
@@ -138,12 +142,14 @@ def _config(keys: Any, new: bool = True) -> Config:
     home = folder() / name
     out = Path(checkpoint).parent if checkpoint else aggregation.folder().absolute()
     config = replace(asked, models=tuple(models), checkpoint=checkpoint, name=name, out=str(out), work=str(home),
-                     data=os.path.abspath(asked.data), cache=str(folder().parent / "training-cache"))
+                     data=os.path.abspath(asked.data), cache=str(folder().parent / "training-cache"),
+                     log_every=keys.get("log_every", LOG_EVERY))
     refuse_folders()
     if not Path(config.data).is_dir():
         raise PlanError("data", config.data, "name one that holds pictures and their .txt captions", "{value} is no folder on this machine")
-    if new and name in names():
-        raise refusal(409, "name", name, "go on with it, delete it, or use another name", "there is a training {value} already")
+    same = next((each for each in names() if each.casefold() == name.casefold()), None)         # as some systems' folders have it
+    if new and same and (same != name or Training(same).learned):
+        raise refusal(409, "name", same, "go on with it, delete it, or use another name", "there is a training {value} already")
     if new and (out / f"{name}.safetensors").exists():
         raise refusal(409, "name", name, "use another name", f"there is {{value}} in {out} already")
     return config

@@ -28,6 +28,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from PIL import Image
+from safetensors import SafetensorError
 
 from lib_mixdiff.train import snapshot
 from lib_mixdiff.train.afa import AfaTarget
@@ -112,8 +113,10 @@ def train(config: Config, turns: Turns | None = None) -> None:
         live = [weight.detach().clone() for weight in weights]
         with torch.no_grad():
             torch._foreach_copy_(weights, average)
-            yield
-            torch._foreach_copy_(weights, live)
+            try:
+                yield
+            finally:
+                torch._foreach_copy_(weights, live)
 
     def report(**found: object) -> None:
         with file["log.jsonl"].open("a", encoding="utf-8") as log:
@@ -123,27 +126,40 @@ def train(config: Config, turns: Turns | None = None) -> None:
         """The EMA as a file to use, then the snapshot: one of the last step says that all is there."""
         if not first:
             return
+        problem = None
         if usable:
-            with averaged():
-                target.write(file["safetensors"], {"steps": done, "seed": config.seed})
+            try:
+                with averaged():
+                    target.write(file["safetensors"], {"steps": done, "seed": config.seed})
+            except (OSError, RuntimeError, SafetensorError) as error:  # the snapshot may have room all the same
+                problem = error
         snapshot.write(file["snapshot"], {
             "config": config.to_dict(), "facts": facts, "step": done, "average": dict(zip(learned, average)),
             "weights": {name: weight.detach() for name, weight in learned.items()}, "optimizer": optimizer.state_dict(),
             "scaler": accelerator.scaler.state_dict() if accelerator.scaler is not None else None})
+        if problem is not None:
+            raise TrainError(f"{file['safetensors']} cannot be written ({problem}); look whether its folder may be written to and the disk "
+                             f"has room, and go on: nothing that is learned is lost.") from problem
 
     def validate() -> None:
-        """The EMA's loss on held-out pictures, by noise."""
+        """The EMA's loss on held-out pictures, by noise; left off where it is told to end."""
         if not first or not data.checks:
             return
+        losses = []
         with averaged(), accelerator.autocast():
-            losses = [float(np.mean([float(loss) for some in data.check(k, INTERVALS, config.batch) if told()
-                                     for loss in target(some.to(device))])) for k in range(INTERVALS)]
+            for k in range(INTERVALS):
+                found: list[float] = []
+                for some in data.check(k, INTERVALS, config.batch):
+                    if told() != GO:
+                        return
+                    found += target(some.to(device)).tolist()
+                losses.append(float(np.mean(found)))
         report(validation=losses, timesteps=target.part.intervals(INTERVALS))
         say(f"step {done}: validation {np.mean(losses):.4f}; by noise, rising: {' '.join(f'{loss:.4f}' for loss in losses)}")
 
     def draw() -> None:
         """The EMA's pictures of the prompts, side by side."""
-        if not first or not config.prompts:
+        if not first or not config.prompts or told() != GO:
             return
         cells = tuple(px // target.source.cell for px in reversed(config.sample_size)) if config.sample_size else data.common_size()
         with averaged(), accelerator.autocast():
@@ -157,6 +173,9 @@ def train(config: Config, turns: Turns | None = None) -> None:
     if not done:
         validate()
         draw()
+        if turns and turns.word != GO:
+            raise KeyboardInterrupt
+    began_at = done
     deadline = began + 60 * config.minutes if config.minutes else math.inf
     losses, since, steps_since, bad = [], time.time(), 0, 0
     with stopping() as stopped:
@@ -189,6 +208,11 @@ def train(config: Config, turns: Turns | None = None) -> None:
                     raise TrainError(f"the gradient was not finite in {bad} steps in a row; use a lower lr or precision: float32. "
                                      f"{file['snapshot']} has the last good state, if it was saved before.")
 
+            if done % config.validate_every == 0 or done >= config.steps:
+                validate()
+            if done % config.sample_every == 0 or done >= config.steps:
+                draw()
+
             # All processes stop together: the signal may have reached only one of them.
             word = told()
             ends = len(stopped) + (word != GO) + (first and time.time() > deadline)
@@ -203,10 +227,6 @@ def train(config: Config, turns: Turns | None = None) -> None:
                     left = timedelta(seconds=round(took * (config.steps - done)))
                     say(f"step {done} of {config.steps}: loss {mean:.4f}, lr {rate:.2g}, {took:.2f} s a step, {left} left")
                 since = time.time()
-            if done % config.validate_every == 0 or done >= config.steps:
-                validate()
-            if done % config.sample_every == 0 or done >= config.steps:
-                draw()
             if done % config.save_every == 0 or last:
                 save(usable=not (stopped or word == PAUSE) or done >= config.steps)
             if last:
@@ -217,7 +237,7 @@ def train(config: Config, turns: Turns | None = None) -> None:
         if file["safetensors"].exists():
             say(f"What is learned so far is in {file['safetensors']}; the plan that uses it:\n{json.dumps(target.plan())}")
     else:
-        if not file["safetensors"].exists():
+        if done == began_at:  # all was learned before, and the file perhaps could not be written
             save(usable=True)
         say(f"{file['safetensors']} is trained. Put it {target.home}; the plan that uses it:\n{json.dumps(target.plan())}")
 

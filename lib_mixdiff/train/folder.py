@@ -38,6 +38,9 @@ def pictures(folder: Path) -> tuple[list[Picture], list[str]]:
     found, bad = [], []
     for path in paths:
         name = path.relative_to(folder).as_posix()
+        if (shown := name.encode("utf-8", "backslashreplace").decode()) != name:
+            bad.append(f"{shown} has a name that is not UTF-8; rename it")
+            continue
         try:
             found.append(Picture(path, name, " ".join(path.with_suffix(".txt").read_text(encoding="utf-8-sig").split())))
         except FileNotFoundError:
@@ -83,4 +86,5 @@ def refuse(bad: list[str], count: int) -> None:
     """Stops with the list of bad files."""
     more = [f"... and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
     lines = "\n".join(f"  {line}" for line in [*bad[:LISTED], *more])
-    raise TrainError(f"data: {len(bad)} of {count} pictures cannot be used:\n{lines}\nCorrect them, or go on without them: skip_bad: true.")
+    raise TrainError(f"data: {len(bad)} of {count} pictures cannot be used:\n{lines}\nCorrect them, or go on without them "
+                     "(skip_bad: true; in the tab: Go on without pictures that cannot be used).")

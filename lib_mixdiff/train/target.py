@@ -85,11 +85,15 @@ class Target(nn.Module):
     @torch.no_grad()
     def draw(self, prompts: tuple[str, ...], cells: tuple[int, int], steps: int = 20) -> Tensor:
         """(prompts, h, w, 3) uint8: DDIM (eq. 12 with eta 0), guided."""
+        device, rng = self.abar.device, torch.Generator().manual_seed(self.config.seed)
+        noise = torch.randn(len(prompts), self.source.channels, *cells, generator=rng).to(device)
+        size = self.config.batch  # as many as are trained at once
+        return torch.cat([self._drawn(prompts[i:i + size], noise[i:i + size], steps) for i in range(0, len(prompts), size)])
+
+    def _drawn(self, prompts: tuple[str, ...], x: Tensor, steps: int) -> Tensor:
         device, scale, other = self.abar.device, self.config.guidance, self.beyond()
         texts = [source.text(self.config.tokens).to(device) for source in self.sources]
         context = torch.cat([torch.cat([text(list(prompts)), text([""]).expand(len(prompts), -1, -1)]) for text in texts], 1)
-        rng = torch.Generator().manual_seed(self.config.seed)
-        x = torch.randn(len(prompts), self.source.channels, *cells, generator=rng).to(device)
         times = torch.linspace(len(self.abar) - 1, 0, steps).round().long().tolist()
         for t, following in zip(times, [*times[1:], None]):
             x0, eps = self.predictor(self.unet if self.part.holds(t) else other, torch.cat([x, x]), t, context)
