@@ -147,8 +147,8 @@ def _config(keys: Any, new: bool = True) -> Config:
     refuse_folders()
     if not Path(config.data).is_dir():
         raise PlanError("data", config.data, "name one that holds pictures and their .txt captions", "{value} is no folder on this machine")
-    same = next((each for each in names() if each.casefold() == name.casefold()), None)         # as some systems' folders have it
-    if new and same and (same != name or Training(same).learned):
+    same = next((each for each in names() if each.casefold() == name.casefold()), name)         # as some systems' folders have it
+    if new and (same != name or Training(name).learned):
         raise refusal(409, "name", same, "go on with it, delete it, or use another name", "there is a training {value} already")
     if new and (out / f"{name}.safetensors").exists():
         raise refusal(409, "name", name, "use another name", f"there is {{value}} in {out} already")

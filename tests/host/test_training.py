@@ -147,6 +147,10 @@ def test_what_cannot_be_trained_is_refused_by_name(trainer, pictures, tmp_path):
     assert empty["code"] == 422 and "holds no picture" in empty["errors"]
     assert trainer.start(data=str(tmp_path / "empty"))["code"] == 200
     assert trainer.ended()["state"] == "failed" and "holds no picture" in trainer.status["said"][-1]
+    assert trainer.start(data=str(pictures), steps=1)["code"] == 200, "one that had learned nothing is replaced"
+    assert trainer.ended()["state"] == "finished"
+    again = trainer.start(data=str(pictures), steps=1)
+    assert again["code"] == 409 and "there is a training" in again["errors"], again
 
 
 def test_a_look_names_what_is_wrong(trainer, pictures, tmp_path):
