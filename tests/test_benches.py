@@ -110,5 +110,15 @@ def test_afa_asks_for_every_row_and_takes_the_mean_of_weights(tmp_path, capsys):
     key = "middle_block.1.proj_in.weight"
     assert torch.allclose(merged[key], sum(each[key] for each in several) / 3, atol=1e-3) and not torch.equal(merged[key], several[0][key])
     assert afa.targets(tmp_path, "noise").aggregators.form.mode == "last" and afa.targets(tmp_path, "blocks").aggregators.form.mode == "full"
-    afa.table({afa.key("full", 20, 0): ["tb", "t"]}, {"full": [0.1] * 10})
-    assert "| full | 0.1000 | 0.1000, 0.1000, 0.1000 | 50 % (9 to 91); 100, 50 | - | - |" in capsys.readouterr().out
+    afa.table({afa.key("full", 20, 5, 0): ["tscb", "tsc"], afa.key("full", 20, 2, 0): ["cb", "sb"]}, {"full": [0.1] * 10})
+    said = capsys.readouterr().out
+    assert "| full | 0.1000 | 0.1000, 0.1000, 0.1000 | 50 % (9 to 91); 100, 50 | - | - |" in said
+    assert "| full | - | 0 % (0 to 66); 50, 50, 100 | - | 50 % (9 to 91); 100, 100, 50 | - |" in said
+
+
+def test_afa_says_what_is_wrong_with_a_picture():
+    wanted = world.Scene(64, 64, "teal", (world.Thing("red", "circle", 16, 16, 8), world.Thing("blue", "square", 44, 44, 8)))
+    told = {"tscb": wanted, "b": world.Scene(64, 64, "teal", ()), "tsc": world.Scene(64, 64, "gray", wanted.things),
+            "cb": world.Scene(64, 64, "teal", (wanted.things[0], world.Thing("blue", "circle", 44, 44, 8))),
+            "scb": world.Scene(64, 64, "teal", (world.Thing("blue", "circle", 16, 16, 8), world.Thing("red", "square", 44, 44, 8)))}
+    assert {marks: afa.marks(detect(world.render(scene)), wanted) for marks, scene in told.items()} == {marks: marks for marks in told}

@@ -7,7 +7,7 @@ import numpy as np
 
 from minihost import client
 
-JOB = {"prompt": "a red circle on a gray background", "seed": 11, "steps": 3, "cfg_scale": 5, "width": 128, "height": 128,
+JOB = {"prompt": "a red circle on a gray background", "seed": 11, "steps": 3, "cfg_scale": 5, "width": 64, "height": 64,
        "sampler_name": "Euler", "scheduler": "Automatic"}
 
 

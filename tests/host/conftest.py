@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.host.client import JOB
 from tests.host.pair import going, pair  # noqa: F401  (a fixture)
 
 
@@ -15,6 +16,13 @@ def other_checkpoint(host) -> tuple[str, list[str]]:
     if not loaded.startswith("tiny") or len(others) < 2:
         pytest.skip("needs the random checkpoints tinyA, tinyB and tinyY, one of them loaded")
     return loaded, others
+
+
+@pytest.fixture
+def large(monkeypatch) -> None:
+    """Jobs of 128x128: several tiles."""
+    for side in ("width", "height"):
+        monkeypatch.setitem(JOB, side, 128)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ LEFT_RIGHT = {"regions": [{"box": [0, 0, 0.5, 1], "prompt": "a blue cross on a g
 
 
 @cache
-def picture(width: int = 128, height: int = 128) -> str:
+def picture(width: int = 64, height: int = 64) -> str:
     """A photograph of sorts, base64."""
     y, x = np.mgrid[0:height, 0:width]
     waves = [128 + 100 * np.sin(x / (9 + 4 * i) + y / (17 - 3 * i) + i) for i in range(3)]
@@ -25,7 +25,7 @@ def picture(width: int = 128, height: int = 128) -> str:
 
 
 @cache
-def mask(width: int = 128, height: int = 128, box: tuple[int, int, int, int] = (24, 40, 88, 104)) -> str:
+def mask(width: int = 64, height: int = 64, box: tuple[int, int, int, int] = (8, 16, 40, 48)) -> str:
     """White where a picture is to be drawn anew, base64."""
     image = Image.new("RGB", (width, height))
     ImageDraw.Draw(image).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), fill="white")
@@ -74,7 +74,7 @@ LAWFUL: dict[str, tuple[str, dict]] = {       # the neutral law holds of each
     "txt2img, guidance 1": ("txt2img", {"cfg_scale": 1}),
     "txt2img, NGMS": ("txt2img", {"s_min_uncond": 4, "steps": 6}),
     "txt2img, variation seed": ("txt2img", {"subseed": 5, "subseed_strength": 0.3}),
-    "txt2img, seed resize": ("txt2img", {"seed_resize_from_w": 64, "seed_resize_from_h": 64}),
+    "txt2img, seed resize": ("txt2img", {"seed_resize_from_w": 128, "seed_resize_from_h": 96}),
     "txt2img, eta": ("txt2img", {"sampler_name": "DDIM", "eta": 0.7}),
     "batch_cond_uncond off": options(batch_cond_uncond=False),
     "batch_cond_uncond off, AND, batch 2": ("txt2img", {**options(batch_cond_uncond=False)[1], "prompt": f"{PROMPT} AND {OTHER}", "batch_size": 2}),
@@ -88,7 +88,7 @@ LAWFUL: dict[str, tuple[str, dict]] = {       # the neutral law holds of each
     "old prompt editing": ("txt2img", {**options(use_old_scheduling=True)[1], "prompt": "a [red:blue:0.5] circle"}),
     "img2img": img2img(), "img2img, batch 2, n_iter 2": img2img(batch_size=2, n_iter=2), "img2img, DDIM": img2img(sampler_name="DDIM"),
     "img2img, Euler a": img2img(sampler_name="Euler a"), "img2img, 72x104": img2img(width=72, height=104, resize_mode=1),
-    "img2img, latent upscale": img2img(resize_mode=3, width=192, height=192),
+    "img2img, latent upscale": img2img(resize_mode=3, width=96, height=96),
     "img2img, noise multiplier": img2img(initial_noise_multiplier=1.1), "img2img, alternation": img2img(prompt="a [red|blue] circle"),
     **{f"inpainting, {name}": inpaint(inpainting_fill=fill)
        for fill, name in enumerate(("fill", "original", "latent noise", "latent nothing"))},
@@ -99,7 +99,7 @@ LAWFUL: dict[str, tuple[str, dict]] = {       # the neutral law holds of each
     "hires, latent": hires(), "hires, pictures": hires(hr_upscaler="Lanczos"), "hires, batch 2": hires(batch_size=2),
     "hires, other sampler and steps": hires(hr_sampler_name="DPM++ 2M", hr_second_pass_steps=6),
     "hires, DDIM first": hires(sampler_name="DDIM", hr_sampler_name="Euler a"),
-    "hires, resize and cut": hires(hr_resize_x=192, hr_resize_y=160),
+    "hires, resize and cut": hires(hr_resize_x=96, hr_resize_y=80),
     "hires, prompt editing": hires(prompt="a [red:blue:0.5] circle", steps=4, hr_second_pass_steps=6),
     "hires, alternation": hires(prompt="a [red|blue] circle"),
 }

@@ -21,7 +21,7 @@ from tests.host.test_paint import BOTH
 
 UNET = "model.diffusion_model."
 JOBS = {"Euler": ("txt2img", {}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
-        "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}), "img2img": img2img(), "long negative prompt": ("txt2img", {"negative_prompt": LONG}), "hires": hires(), "regions over tiles": ("txt2img", {}), "paint": ("txt2img", {"prompt": "a red circle and a blue square"})}
+        "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}), "img2img": img2img(), "long negative prompt": ("txt2img", {"negative_prompt": LONG}), "hires": hires(), "regions over tiles": ("txt2img", {"width": 128, "height": 128}), "paint": ("txt2img", {"prompt": "a red circle and a blue square"})}
 PLANS = {"regions over tiles": {**LEFT_RIGHT, "tiles": {"width": 64, "height": 72}}, "paint": BOTH}
 
 
@@ -135,8 +135,8 @@ def test_an_ensemble_in_a_region_leaves_the_others_alone(go, afa, mode):
         own = {"prompt": "a blue circle", "negative_prompt": "a red cross"}
         return go(("txt2img", {}), {"regions": [{"box": [0, 0, 0.5, 1], "model": left, **own}, {"box": [0.5, 0, 1, 1], "model": right}]})
     mine, both = halves(None, None), halves(afa(mode, "", NAME), None)
-    assert near(both[..., 8:], mine[..., 8:], 1e-3) and np.abs(both - mine).max() > 1e-2
-    assert near(halves(afa(mode, "", NAME), afa(mode, "", NAME))[..., :8], both[..., :8], 1e-3)
+    assert near(both[..., 4:], mine[..., 4:], 1e-3) and np.abs(both - mine).max() > 1e-2
+    assert near(halves(afa(mode, "", NAME), afa(mode, "", NAME))[..., :4], both[..., :4], 1e-3)
 
 
 def test_it_nests_in_stacks_and_amdm(go, afa):
@@ -234,12 +234,13 @@ def test_its_cost_is_said_and_is_what_it_takes(pair, afa):
 
 
 def test_a_picture_shows_which_model_leads_where(pair, afa):
-    plain = pair.txt2img({"model": afa("full", "", NAME)}).body["images"]
+    size = {"width": 128, "height": 128}
+    plain = pair.txt2img({"model": afa("full", "", NAME)}, **size).body["images"]
     pictures = []
     for plan in ({"model": afa("full", "", NAME)}, {"model": afa("full", "", NAME), "tiles": {"width": 64, "height": 64}}):
-        answer = pair.txt2img(plan, override_settings={"mixdiff_leads": "some blocks"})
+        answer = pair.txt2img(plan, override_settings={"mixdiff_leads": "some blocks"}, **size)
         assert answer.status == 200 and len(answer.body["images"]) == 2, answer.error
         pictures.append(Image.open(io.BytesIO(base64.b64decode(answer.body["images"][1]))))
-    assert answer.body["images"][0] != plain[0] and pair.txt2img({"model": afa("full", "", NAME)}).body["images"] == plain
+    assert answer.body["images"][0] != plain[0] and pair.txt2img({"model": afa("full", "", NAME)}, **size).body["images"] == plain
     assert pictures[0].height == pictures[1].height > 100 * 2 * 4
     assert len(set(np.asarray(pictures[0].convert("L")).flatten())) > 20

@@ -7,6 +7,7 @@ import pytest
 from tests.host.client import lasting
 from tests.host.jobs import LEFT_RIGHT, hires, img2img
 
+pytestmark = pytest.mark.usefixtures("large")
 TILES = {"width": 64, "height": 64, "overlap": 16, "grid": "fixed"}
 OVER = {**LEFT_RIGHT, "base": {"share": 0.5}, "tiles": TILES}
 QUADRANTS = {"regions": [{"box": [x, y, x + 0.5, y + 0.5]} for y in (0, 0.5) for x in (0, 0.5)]}

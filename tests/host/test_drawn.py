@@ -40,10 +40,10 @@ def test_a_mask_that_is_a_rectangle_is_the_box(go, job):
 def test_a_region_acts_where_its_mask_is_and_in_part_where_it_is_grey(go):
     plain = go("sampler Euler", steps=1)
     whole = go("sampler Euler", {"regions": [{"prompt": OTHER}]}, steps=1)
-    wedge = Image.linear_gradient("L").rotate(90).resize((128, 128))       # black at the left, white at the right
+    wedge = Image.linear_gradient("L").rotate(90).resize((64, 64))       # black at the left, white at the right
     plan = {"regions": [{"prompt": OTHER, "mask": encoded(wedge), "window": "constant"}], "base": {"feather": 0}}
     got = go("sampler Euler", plan, steps=1)
-    share = np.asarray(wedge.convert("L"), float).reshape(16, 8, 16, 8).mean((1, 3)) / 255
+    share = np.asarray(wedge.convert("L"), float).reshape(8, 8, 8, 8).mean((1, 3)) / 255
     assert np.abs(got - (share * whole + (1 - share) * plain)).max() < 1e-2 * np.abs(whole - plain).max()
 
 
@@ -133,9 +133,9 @@ def test_every_sampler_of_the_host_is_here(host):
 
 @pytest.fixture(scope="module")
 def encoded_image(host) -> tuple[np.ndarray, float]:
-    """The latents (4, 16, 16) that the host's own VAE makes of the picture, and their standard error: what inpainting keeps, which is
+    """The latents (4, 8, 8) that the host's own VAE makes of the picture, and their standard error: what inpainting keeps, which is
     a draw of the posterior, as a mean of draws."""
-    corner = np.zeros((128, 128), np.uint8)
+    corner = np.zeros((64, 64), np.uint8)
     corner[-8:, -8:] = 255
     route, fields = inpaint(mask=encoded(Image.fromarray(corner)), steps=2)
     draws = []
@@ -152,7 +152,7 @@ def test_a_guide_of_strength_1_is_the_image(go, encoded_image, job):
     whole = go(job, guide(box=[0, 0, 1, 1]))[0]
     kept = (..., slice(None, -3), slice(None, -3))          # the corner was drawn
     assert np.abs(whole - image)[kept].mean() < 0.01 * np.abs(image).max() + error
-    inside, outside = (..., slice(4, 12), slice(4, 12)), np.ones((16, 16), bool)
+    inside, outside = (..., slice(2, 6), slice(2, 6)), np.ones((8, 8), bool)
     outside[inside[1:]] = False
     first, other = go(job, guide()), go(job, guide(), prompt=OTHER, seed=99)
     assert np.abs((other - first)[inside]).max() < 0.01 * max(1.0, np.abs(first[inside]).max())
@@ -170,7 +170,7 @@ def test_a_guide_shows_its_image(host):
     if "shapes" not in host.get("/sdapi/v1/options")["sd_model_checkpoint"]:
         pytest.skip("a random decoder shows nothing")
     scene = world.render(world.Scene(128, 128, "teal", (world.Thing("red", "circle", 40, 70, 12), world.Thing("white", "cross", 90, 40, 11))))
-    answer = host.txt2img({"guides": [{"image": encoded(Image.fromarray(scene)), "strength": 1}]}, steps=4)
+    answer = host.txt2img({"guides": [{"image": encoded(Image.fromarray(scene)), "strength": 1}]}, steps=4, width=128, height=128)
     assert answer.status == 200, answer.error
     found = detect(answer.pictures[0])
     assert has_only(found, ["red circle", "white cross"]) and one_background(found, "teal")
@@ -184,9 +184,9 @@ def test_a_guide_of_strength_0_changes_nothing(go, job):
 @pytest.mark.parametrize("route, sampler", [("txt2img", "DDIM"), ("img2img", "Euler")])
 def test_the_stronger_the_closer(go, route, sampler):
     """Over few seeds; `python -m bench.guides` prints the curve over many."""
-    cells = (..., slice(4, 12), slice(4, 12))
+    cells = (..., slice(2, 6), slice(2, 6))
     fields = {"sampler_name": sampler, "steps": 8}
-    job = img2img(init_images=[picture(160, 160)], **fields) if route == "img2img" else (route, fields)
+    job = img2img(init_images=[picture(80, 80)], **fields) if route == "img2img" else (route, fields)
     image = go(job, guide(1.0))[cells]
     distances = [np.mean([np.abs(go(job, guide(strength), seed=seed)[cells] - image).mean() for seed in range(20, 23)])
                  for strength in (0.0, 0.45, 0.65, 0.9)]
@@ -199,15 +199,15 @@ def test_a_later_guide_lies_on_top_and_masks_hold_them_back(go):
     both = go("sampler Euler", plan)
     only = go("sampler Euler", {"guides": plan["guides"][:1]})
     dark_only = go("sampler Euler", {"guides": plan["guides"][1:]})
-    assert close(both[..., :8], only[..., :8]) and close(both[..., 8:], dark_only[..., 8:]) and not close(both[..., 8:], only[..., 8:])
+    assert close(both[..., :4], only[..., :4]) and close(both[..., 4:], dark_only[..., 4:]) and not close(both[..., 4:], only[..., 4:])
     masked = go("sampler Euler", {"guides": [{**plan["guides"][0], "mask": painted(0, 0, 0.5, 1), "box": [0, 0, 1, 1]}]})
-    assert close(masked[..., :8], only[..., :8]) and not close(masked[..., 8:], only[..., 8:])
+    assert close(masked[..., :4], only[..., :4]) and not close(masked[..., 4:], only[..., 4:])
 
 
 def test_inpainting_keeps_what_it_keeps(go):
     job = inpaint()
-    kept = np.ones((16, 16), bool)
-    kept[5:13, 3:11] = False
+    kept = np.ones((8, 8), bool)
+    kept[2:6, 1:5] = False
     plain, guided = go(job), go(job, guide(box=[0, 0, 1, 1]))
     assert close(guided[..., kept], plain[..., kept], 1e-4) and not close(guided, plain)
 
@@ -216,8 +216,8 @@ def test_guides_and_regions_in_one_job(go):
     plan = {**LEFT_RIGHT, **guide(box=[0, 0, 0.5, 0.5])}
     for job in ("sampler Euler", "sampler DDIM"):
         got, regions = go(job, plan), go(job, LEFT_RIGHT)
-        assert np.abs(got[..., :8, :8] - go(job, guide(box=[0, 0, 0.5, 0.5]))[..., :8, :8]).max() < 0.01 * np.abs(got).max()
-        assert not close(got, regions) and np.abs(got - regions)[..., 12:, 12:].max() < np.abs(got - regions)[..., :8, :8].max()
+        assert np.abs(got[..., :4, :4] - go(job, guide(box=[0, 0, 0.5, 0.5]))[..., :4, :4]).max() < 0.01 * np.abs(got).max()
+        assert not close(got, regions) and np.abs(got - regions)[..., 6:, 6:].max() < np.abs(got - regions)[..., :4, :4].max()
 
 
 def test_images_are_written_by_hash_and_come_back(host):

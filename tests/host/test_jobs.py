@@ -132,25 +132,25 @@ def test_the_hires_pass_has_its_own_prompt(go):
 def test_a_plain_hires_pass(host, go):
     go("hires, latent", {**LEFT_RIGHT, "hires": False}, negative_prompt="a cross")
     first, second = np.split(np.array([c["x"] for c in host.trace()["calls"]]), [3])
-    assert (first == [4, 4, 16, 8]).all() and (second == [2, 4, 24, 24]).all()
+    assert (first == [4, 4, 8, 4]).all() and (second == [2, 4, 12, 12]).all()
 
 
 def test_regions_grow_with_the_hires_pass(host, go):
     go("hires, latent", LEFT_RIGHT)
     first, second = np.split(np.array([c["x"] for c in host.trace()["calls"]]), [3])
-    assert (first == [4, 4, 16, 8]).all() and (second[:, 2:] == [24, 12]).all()
+    assert (first == [4, 4, 8, 4]).all() and (second[:, 2:] == [12, 6]).all()
 
 
 # --- inpainting: boxes refer to the whole picture ---
 
 def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go):
-    """A 256x256 picture of which 128x128 are drawn, one to one; and that part as a picture of its own."""
-    whole = Image.open(io.BytesIO(base64.b64decode(picture(256, 256))))
-    area = (64, 96, 192, 224)           # what the mask with its padding of 32 px makes of it
-    masked = (96, 128, 160, 192)
-    expected = go(inpaint(init_images=[encoded(whole.crop(area))], mask=mask(128, 128, (32, 32, 96, 96))),
+    """A 128x128 picture of which 64x64 are drawn, one to one; and that part as a picture of its own."""
+    whole = Image.open(io.BytesIO(base64.b64decode(picture(128, 128))))
+    area = (32, 48, 96, 112)            # what the mask with its padding of 16 px makes of it
+    masked = (48, 64, 80, 96)
+    expected = go(inpaint(init_images=[encoded(whole.crop(area))], mask=mask(box=(16, 16, 48, 48))),
                   {"regions": [{"box": [0, 0, 0.5, 1], "prompt": OTHER}, {"box": [0.5, 0, 1, 1], "prompt": "a red square", "cfg_scale": 8}]})
-    got = go(inpaint(init_images=[encoded(whole)], mask=mask(256, 256, masked), inpaint_full_res=True, inpaint_full_res_padding=32),
+    got = go(inpaint(init_images=[encoded(whole)], mask=mask(128, 128, masked), inpaint_full_res=True, inpaint_full_res_padding=16),
              {"regions": [{"box": [0.25, 0.375, 0.5, 0.875], "prompt": OTHER},
                           {"box": [0.5, 0.375, 0.75, 0.875], "prompt": "a red square", "cfg_scale": 8},
                           {"box": [0.75, 0, 1, 1], "prompt": "not in the part that is drawn"}]})
@@ -159,7 +159,8 @@ def test_boxes_refer_to_the_whole_picture_when_only_the_masked_part_is_drawn(go)
 
 def test_boxes_refer_to_the_picture_when_its_masked_part_has_another_shape(go):
     """256x64 pixels fitted into 128x128: the picture lies in latent rows 6 to 9, its upper half in 6 and 7."""
-    job = inpaint(init_images=[picture(256, 64)], mask=mask(256, 64, (0, 0, 256, 64)), inpaint_full_res=True, steps=1, denoising_strength=1)
+    job = inpaint(init_images=[picture(256, 64)], mask=mask(256, 64, (0, 0, 256, 64)), inpaint_full_res=True, steps=1, denoising_strength=1,
+                  width=128, height=128)
     upper = {"base": {"feather": 0}, "regions": [{"box": [0, 0, 1, 0.5], "prompt": OTHER, "window": "constant"}]}
     change = np.abs(go(job, upper) - go(job)).max((0, 1, 3))
     assert (change[[6, 7]] > 1e-3).all() and np.delete(change, [6, 7]).max() < 1e-4
@@ -174,7 +175,7 @@ def test_boxes_refer_to_the_picture_that_the_hires_pass_cuts_out(host, go):
 
 def test_of_a_region_that_is_cut_off_the_rest_weighs_as_in_the_whole(go):
     """A gaussian about the middle of the region, not of what is left of it: the weighted mean in the overlap tells."""
-    job = inpaint(init_images=[picture(256, 256)], mask=mask(256, 256, (96, 128, 160, 192)), inpaint_full_res=True, inpaint_full_res_padding=32)
+    job = inpaint(init_images=[picture(128, 128)], mask=mask(128, 128, (48, 64, 80, 96)), inpaint_full_res=True, inpaint_full_res_padding=16)
     both = {"regions": [{"prompt": OTHER}, {"box": [0.25, 0.375, 0.75, 0.875], "prompt": "a red square"}]}
     equal = {"regions": [{**region, "window": "constant"} for region in both["regions"]]}
     assert np.abs(go(job, both) - go(job, equal)).max() > 1e-2

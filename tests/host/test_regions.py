@@ -18,7 +18,7 @@ NEUTRAL_JOBS = {
     "AND at full weight, batch 2": {"prompt": f"{PROMPT} AND a blue square on a gray background", "batch_size": 2, "cfg_scale": 2},
     "long": {"prompt": LONG}, "long, batch 2": {"prompt": LONG, "batch_size": 2},
     "long negative": {"negative_prompt": LONG}, "emphasis": {"prompt": "a (red:1.3) circle on a [gray] background"},
-    "64x128": {"width": 64}, "guidance 1": {"cfg_scale": 1},
+    "64x128": {"height": 128}, "guidance 1": {"cfg_scale": 1},
 }
 SAMPLERS = ["Euler", "DDIM"]
 
@@ -85,7 +85,7 @@ def test_regions_act_where_they_are_and_run_as_batches(host, sampler):
     got = host.txt2img(LEFT_RIGHT, probe={}, sampler_name=sampler)
     assert got.status == 200, got.error
     assert np.abs(host.latents() - host_latents).max() > 0.05
-    assert host.calls() == [[4, 4, 16, 8]] * (3 if sampler == "Euler" else len(host.calls())) != [], "both regions' conds and unconds in one batch"
+    assert host.calls() == [[4, 4, 8, 4]] * (3 if sampler == "Euler" else len(host.calls())) != [], "both regions' conds and unconds in one batch"
     assert got.body["images"] != plain.body["images"]
     for spelled in ([True, LEFT_RIGHT], json.dumps(LEFT_RIGHT), [True, json.dumps(LEFT_RIGHT)]):
         assert host.txt2img(spelled, sampler_name=sampler).body["images"] == got.body["images"]
@@ -98,7 +98,7 @@ def test_the_left_region_does_not_care_what_the_right_one_says_far_from_the_bord
     first = host.latents()
     host.txt2img(other, probe={}, steps=1)
     change = np.abs(host.latents() - first)
-    assert change[..., :8].max() == 0 and change[..., 8:].max() > 1e-3
+    assert change[..., :4].max() == 0 and change[..., 4:].max() > 1e-3
 
 
 def test_what_no_region_covers_is_the_jobs_own_prompt(host):
@@ -106,7 +106,7 @@ def test_what_no_region_covers_is_the_jobs_own_prompt(host):
     plain = host.latents()
     host.txt2img({"regions": [LEFT_RIGHT["regions"][0]]}, probe={}, steps=1)
     change = np.abs(host.latents() - plain)
-    assert change[..., 8:].max() < 1e-4 and change[..., :8].max() > 1e-3
+    assert change[..., 4:].max() < 1e-4 and change[..., :4].max() > 1e-3
 
 
 def test_more_weight_pulls_the_overlap(host):

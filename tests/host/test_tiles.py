@@ -9,6 +9,7 @@ from lib_mixdiff.plan import Tiles
 from lib_mixdiff.tiles import Grid
 from tests.host.jobs import LEFT_RIGHT, img2img
 
+pytestmark = pytest.mark.usefixtures("large")
 TILES = {"width": 64, "height": 72, "overlap": [16, 8], "grid": "fixed"}
 JOBS = {"Euler": ("txt2img", {}), "DDIM, batch 2": ("txt2img", {"sampler_name": "DDIM", "batch_size": 2}),
         "Euler a": ("txt2img", {"sampler_name": "Euler a"}), "AND": ("txt2img", {"prompt": "a red circle AND a blue square :0.6"}),

@@ -7,6 +7,7 @@ import pytest
 from tests.host.client import lasting
 from tests.host.jobs import hires, img2img, inpaint
 
+pytestmark = pytest.mark.usefixtures("large")
 ONE = {"tiles": {"width": 4096, "height": 4096}}        # one over all: the plain job
 JOBS = {"txt2img": ("txt2img", {"width": 256, "height": 200}), "batch 2": ("txt2img", {"batch_size": 2}), "img2img": img2img(),
         "inpaint": inpaint(), "hires": hires(), "hires, upscaled picture": hires(hr_upscaler="Lanczos", width=64, height=64, hr_scale=2)}
