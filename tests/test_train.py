@@ -473,6 +473,18 @@ def test_checkpointing_changes_no_gradient_of_theirs(three):
     assert sum(float(each.abs().sum()) for each in found[0].values()) > 0
 
 
+def test_sample_pictures_are_drawn_a_batch_at_a_time(home, monkeypatch):
+    prompts, drawn, seen = ("a red circle", "a cross", "a square"), [], []
+    for batch in (1, 2, 8):
+        target = UnetTarget(read(Path(configured(home, home / "drawn", batch=batch, guidance=3))))
+        whole = target._drawn
+        monkeypatch.setattr(target, "_drawn", lambda some, *rest, whole=whole: (seen.append(len(some)), whole(some, *rest))[1])
+        with torch.no_grad():
+            drawn.append(target.draw(prompts, (8, 8), 2).int())
+    assert seen == [1, 1, 1, 2, 1, 3] and len({picture.numpy().tobytes() for picture in drawn[0]}) == 3
+    assert all((each - drawn[0]).abs().max() <= 1 for each in drawn)
+
+
 def test_models_that_are_not_alike_are_no_ensemble(home, three, tmp_path):
     for wrong, sentence in (("tiny-eps", "another prediction"), ("shapes", "another architecture")):
         path = models.assembled(home / "shapes") / "shapes.safetensors" if wrong == "shapes" else home / f"{wrong}.safetensors"

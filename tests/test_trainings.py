@@ -45,6 +45,9 @@ def start(monkeypatch, tmp_path):
     if training.Training.live:
         training.Training.live.process.kill()
         ended(trainings)
+    for thread in threading.enumerate():
+        if thread.name.startswith("mixdiff"):
+            thread.join(20)
 
 
 def ended(training, seconds: float = 20) -> dict:
@@ -107,8 +110,7 @@ def test_it_pauses_while_a_picture_is_drawn(start):
     told(training, 2)
     with queue_lock:
         training.end("one", "pause")
-        training.Training.live.process.wait(10)
-    assert ended(training)["state"] == "paused"
+        assert ended(training)["state"] == "paused", "before the picture is done"
 
 
 def test_it_ends_once(start):
@@ -150,6 +152,27 @@ def test_names_are_kept_as_they_are(start, name):
     found = ended(training)
     assert found["name"] == name and found["samples"] == [f"{name}.000000.png"] and training.named(name).sample(f"{name}.000000.png")
     assert read(training.folder() / name / f"{name}.yaml").name == name
+
+
+def test_what_a_killed_one_has_left_half_written_goes_with_it_and_nothing_else(start, tmp_path):
+    training = start(STEPS)
+    ended(training)
+    for name in ("one.safetensors", "one.safetensors.part", "oneself.safetensors.part"):
+        (tmp_path / name).write_bytes(b"")
+    training.delete("one")
+    assert {path.name for path in tmp_path.glob("one*")} == {"one.safetensors", "oneself.safetensors.part"}
+
+
+@pytest.mark.parametrize("target", ["afa", "unet"])
+def test_an_emptied_control_is_null_or_what_the_page_began_with(start, target):
+    from lib_mixdiff.host import form
+    from lib_mixdiff.train.config import Config
+    entries = form.forms()[target]
+    began = form.configuration(target, [entry.default for entry in entries])
+    emptied = form.configuration(target, [None] * len(entries))
+    assert began["resolution"] == 512 and "resolution" not in emptied and "node" not in emptied
+    assert {key: began[key] for key in emptied} == emptied and emptied["steps"] == began["steps"]
+    assert Config.from_dict({**emptied, "data": "-", "checkpoint" if target == "unet" else "models": "a" if target == "unet" else ["a", "b"]})
 
 
 def test_only_one_process_trains_it(tmp_path):

@@ -32,6 +32,11 @@ class Entry:
         default = Config.keyed()[self.key].default
         return self.value if self.value is not None else default if isinstance(default, (bool, int, float, str)) else None
 
+    @property
+    def emptied(self) -> Any:
+        """What a control without a value stands for: null, where the configuration has that, else what the page begins with."""
+        return None if Config.keyed()[self.key].default is None else self.value
+
     def read(self, value: Any) -> Any:
         """What the page's control has, as the configuration takes it; None leaves it out."""
         if self.key == "node":
@@ -84,7 +89,6 @@ def titles() -> list[str]:
 
 def configuration(target: str, values: Sequence[Any]) -> dict[str, Any]:
     """What the controls of a form have, in its order, as a configuration."""
-    given = [(entry, entry.value if value is None and entry.key != "resolution" else value)
-             for entry, value in zip(forms()[target], values)]
+    given = [(entry, entry.emptied if value is None else value) for entry, value in zip(forms()[target], values)]
     read = {entry.key: None if value is None else entry.read(value) for entry, value in given}
     return {"target": target, **{key: value for key, value in read.items() if value is not None}}

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from glob import escape
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, ClassVar
 
@@ -37,7 +38,7 @@ class Training:
     def __init__(self, name: str) -> None:
         self.name, self.home = name, folder() / name
         self.word, self.waits, self.began = GO, False, float("inf")
-        self.killed, self._telling = False, Lock()
+        self.killed, self._telling, self._turns = False, Lock(), SimpleQueue[bool]()
 
     # --- its files ---
 
@@ -148,21 +149,35 @@ class Training:
                 self._tell()
 
     def _run(self) -> None:
+        """Listens to the end, while another thread gives turns: that one may have to wait for a long picture."""
+        Thread(target=self._give_turns, daemon=True, name=f"mixdiff turns of {self.name}").start()
         try:
-            self._give_turns()
+            self._listen()
         except OSError as error:
             self.problems[self.name] = (f"{self.home} cannot be written ({error.strerror}); look whether it is there, and whether its "
                                         "disk is full.")
         finally:
+            self._turns.put(False)
             try:
                 self._close()
             finally:
                 Training.live = None
+        with queue_lock:
+            sd_models.list_models()         # there may be one more
+
+    def _listen(self) -> None:
+        """Keeps what it says, and hears where it is ready, and each turn over."""
+        with self._file("said.txt").open("a", encoding="utf-8") as said:
+            for line in self.process.stdout:
+                if line.rstrip("\n") == OVER:
+                    self._turns.put(True)
+                elif line.strip():
+                    said.write(line)
+                    said.flush()
 
     def _give_turns(self) -> None:
         """To its end. A job that came during a turn is next."""
-        working = self._heard()             # until it is ready
-        while working:
+        while self._turns.get():
             with self._telling:
                 self.waits = True
                 if self.word != GO:
@@ -172,23 +187,12 @@ class Training:
                     self.waits = False
                     if self.word == GO:
                         self._tell()
-                working = self._heard()
+                self._turns.put(self._turns.get())          # the turn, to its end
             time.sleep(0.01)                # for who waits, where the queue is not first come, first served
 
     def _tell(self) -> None:
-        with suppress(OSError):         # it has ended, as `_heard` will find
+        with suppress(OSError, ValueError):         # it has ended
             print(self.word, file=self.process.stdin, flush=True)
-
-    def _heard(self) -> bool:
-        """What it says until its turn is over; False where it has ended."""
-        with self._file("said.txt").open("a", encoding="utf-8") as said:
-            for line in self.process.stdout:
-                if line.rstrip("\n") == OVER:
-                    return True
-                if line.strip():
-                    said.write(line)
-                    said.flush()
-        return False
 
     def _close(self) -> None:
         """Nobody listens any more: without more turns it saves and ends."""
@@ -209,8 +213,6 @@ class Training:
             done = (self.log or [{"step": 0}])[-1]["step"] >= self.config["steps"]
             state = ENDED[self.word] if self.killed else FAILED if code else FINISHED if done else ENDED.get(self.word, STOPPED)
             write_text(self._file("state.json"), json.dumps({"state": state}))
-        with queue_lock:
-            sd_models.list_models()         # there may be one more
 
 
 def _mean(values: list[float | None]) -> float | None:
