@@ -160,10 +160,11 @@ class Training:
             self._turns.put(False)
             try:
                 self._close()
+                listed = _list_models(blocking=False)
             finally:
                 Training.live = None
-        with queue_lock:
-            sd_models.list_models()         # there may be one more
+        if not listed:
+            _list_models()
 
     def _listen(self) -> None:
         """Keeps what it says, and hears where it is ready, and each turn over."""
@@ -213,6 +214,16 @@ class Training:
             done = (self.log or [{"step": 0}])[-1]["step"] >= self.config["steps"]
             state = ENDED[self.word] if self.killed else FAILED if code else FINISHED if done else ENDED.get(self.word, STOPPED)
             write_text(self._file("state.json"), json.dumps({"state": state}))
+
+
+def _list_models(blocking: bool = True) -> bool:
+    """There may be one more. False where a picture is drawn, and it is not waited for."""
+    if got := queue_lock.acquire(blocking):
+        try:
+            sd_models.list_models()
+        finally:
+            queue_lock.release()
+    return got
 
 
 def _mean(values: list[float | None]) -> float | None:
