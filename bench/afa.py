@@ -6,9 +6,11 @@ pictures that nobody learned from, the same noise for all rows. *Right* is a pic
 and no others: 25 prompts of one and two objects, four pictures each, the same seeds in all rows, Euler, guidance 5.
 
 `merge` is the mean of the weights, `noise` of the predictions, `blocks` of each block's features; `saliency` is MagicFusion; `last`
-aggregates the predictions alone. It goes on where it stopped, from what
-is known in bench/afa.json on: delete that where the library, the checkpoints or the detector have changed. --only, --rows and --steps do a
-part of it. About three hours on one core.
+aggregates the predictions alone. A second table has some rows at other guidances, and what of the pictures is right there; a third what
+full is ahead of the averages, and its interval of 95 % over prompts drawn again.
+
+It goes on where it stopped, from what is known in bench/afa.json on: delete that where the library, the checkpoints or the detector have
+changed. --only, --rows and --steps do a part of it. About three hours on one core.
 """
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ import json
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +28,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from bench.detector import detect
+from bench.detector import Detection, detect
 from bench.hosts import CFG_SCALE
-from bench.scores import has_only, one_background, wilson
+from bench.scores import has_only, interval, mean, one_background, wilson
 from lib_mixdiff.train.__main__ import main as train
 from lib_mixdiff.train.afa import AfaTarget
 from lib_mixdiff.train.atomic import write_text
@@ -49,7 +52,9 @@ TRAINED: dict[str, dict] = {
     "full": {}, "last": {"mode": "last"}, "without space": {"without": ["space"]}, "without time": {"without": ["time"]},
     "without text": {"without": ["text"]}, "full, seed 1": {"seed": 1}, "full, seed 2": {"seed": 2},
 }
-ROWS = (*MODELS, "merge", "noise", "blocks", "saliency", *TRAINED)
+AVERAGES = ("merge", "noise", "blocks", "saliency")
+ROWS = (*MODELS, *AVERAGES, *TRAINED)
+GUIDED, GUIDANCES = (*MODELS, *AVERAGES, "full"), (1, 2, 3, CFG_SCALE, 8)
 SEED, PROMPTS, SEEDS = 150_000, 25, 4
 KNOWN = Path(__file__).with_suffix(".json")
 
@@ -119,29 +124,48 @@ def scene(index: int) -> world.Scene:
     return world.scene_at_random(np.random.default_rng((SEED, index)), 64, 64, 1 + index % 2)
 
 
-def key(row: str, steps: int, index: int) -> str:
-    return f"{row}, {steps} steps, prompt {index}"
+def key(row: str, steps: int, cfg_scale: float, index: int) -> str:
+    return f"{row}, {steps} steps, {'' if cfg_scale == CFG_SCALE else f'CFG {cfg_scale:g}, '}prompt {index}"
 
 
-def drawn(on: Host, asked: dict, steps: int, index: int) -> list[str]:
-    """Of each picture of a prompt what is right: "t" the things, "b" the background."""
+def conditions(row: str) -> list[tuple[int, float]]:
+    """Steps and guidances at which a row is drawn."""
+    at = [(20, CFG_SCALE), (10, CFG_SCALE)] + [(50, CFG_SCALE)] * (row in (*MODELS, "full"))
+    return at + [(20, each) for each in GUIDANCES if row in GUIDED and each != CFG_SCALE]
+
+
+def drawn(on: Host, asked: dict, steps: int, cfg_scale: float, index: int) -> str:
+    """What is right of each picture of a prompt, between commas: "t" things, "s" their shapes, "c" their colours, "b" background."""
     wanted = scene(index)
     answer = on.txt2img(asked, prompt=world.caption(wanted), width=64, height=64, steps=steps, seed=SEED + SEEDS * index, batch_size=SEEDS,
-                        cfg_scale=CFG_SCALE, sampler_name="Euler", override_settings={"sd_model_checkpoint": "shapes"})
+                        cfg_scale=cfg_scale, sampler_name="Euler", override_settings={"sd_model_checkpoint": "shapes"})
     if answer.status != 200:
         raise RuntimeError(answer.error)
-    found = [detect(picture) for picture in answer.pictures[:SEEDS]]
-    return ["t" * has_only(each, [thing.name for thing in wanted.things]) + "b" * one_background(each, wanted.background) for each in found]
+    return ",".join(marks(detect(picture), wanted) for picture in answer.pictures[:SEEDS])
 
 
-def table(known: dict[str, list], loss: dict[str, list[float]]) -> None:
-    def right(row: str, steps: int) -> str:
-        marks = [mark for index in range(PROMPTS) for mark in known.get(key(row, steps, index), [])]
-        if not marks:
+def marks(found: Detection, wanted: world.Scene) -> str:
+    def same(part: str) -> bool:
+        return Counter(getattr(each, part) for each in found.things) == Counter(getattr(each, part) for each in wanted.things)
+
+    right = {"t": has_only(found, [thing.name for thing in wanted.things]), "s": same("shape"), "c": same("color"),
+             "b": one_background(found, wanted.background)}
+    return "".join(mark for mark, is_right in right.items() if is_right)
+
+
+def table(known: dict[str, str], loss: dict[str, list[float]]) -> None:
+    def share(row: str, steps: int, cfg_scale: float, wanted: str) -> str:
+        """Of the row's pictures that have all that is wanted; with its interval where that is a whole picture."""
+        told = [known[at] for index in range(PROMPTS) if (at := key(row, steps, cfg_scale, index)) in known]
+        each = [set(wanted) <= set(mark) for some in told for mark in some.split(",")]
+        if not each:
             return "-"
-        whole, things, ground = (100 * np.mean([set(right) <= set(mark) for mark in marks]) for right in ("tb", "t", "b"))
-        low, high = wilson(marks.count("tb"), len(marks))
-        return f"{whole:.0f} % ({100 * low:.0f} to {100 * high:.0f}); {things:.0f}, {ground:.0f}"
+        low, high = wilson(sum(each), len(each))
+        return f"{100 * np.mean(each):.0f}" + (f" % ({100 * low:.0f} to {100 * high:.0f})" if wanted == "tb" else "")
+
+    def right(row: str, steps: int) -> str:
+        parts = [share(row, steps, CFG_SCALE, wanted) for wanted in ("tb", "t", "b")]
+        return "-" if parts[0] == "-" else "{}; {}, {}".format(*parts)
 
     print(f"| | loss | low, middle, high noise | right at 20 steps; things, ground | at 10 steps | at 50 steps |\n|{6 * '---|'}")
     for row in ROWS:
@@ -149,6 +173,23 @@ def table(known: dict[str, list], loss: dict[str, list[float]]) -> None:
         parts = "- | -" if each is None else \
             f"{np.mean(each):.4f} | {', '.join(f'{np.mean(part):.4f}' for part in np.array_split(each, 3))}"
         print(f"| {row} | {parts} | {right(row, 20)} | {right(row, 10)} | {right(row, 50)} |")
+
+    heads = [f"CFG {each:g}" for each in GUIDANCES]
+    print(f"\n| right at 20 steps; shapes, colours, ground | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
+    for row in GUIDED:
+        cells = [[share(row, 20, each, wanted) for wanted in ("tb", "s", "c", "b")] for each in GUIDANCES]
+        print(f"| {row} | {' | '.join('-' if cell[0] == '-' else '{}; {}, {}, {}'.format(*cell) for cell in cells)} |")
+
+    def rate(row: str, cfg_scale: float) -> np.ndarray:
+        """Of each prompt the share of right pictures."""
+        return np.array([np.mean([{"t", "b"} <= set(mark) for mark in known[key(row, 20, cfg_scale, index)].split(",")])
+                         for index in range(PROMPTS)])
+
+    print(f"\n| right pictures of full less those of | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
+    for row in AVERAGES:
+        there = [all(key(each, 20, cfg_scale, PROMPTS - 1) in known for each in ("full", row)) for cfg_scale in GUIDANCES]
+        cells = [interval(mean, rate("full", each) - rate(row, each)) if both else "-" for each, both in zip(GUIDANCES, there)]
+        print(f"| {row} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -169,12 +210,9 @@ def main() -> None:
     def keep() -> None:
         write_text(KNOWN, json.dumps(found, indent=0))
 
-    def missing(row: str, steps: int) -> bool:
-        return (steps < 50 or row in (*MODELS, "full")) and key(row, steps, PROMPTS - 1) not in known
-
     for row in chosen.rows:
         unmeasured = row not in loss and row != "saliency"
-        undrawn = [steps for steps in chosen.steps if missing(row, steps)]
+        undrawn = [at for at in conditions(row) if at[0] in chosen.steps and key(row, *at, PROMPTS - 1) not in known]
         if row in TRAINED and (unmeasured or undrawn):
             if "train" in chosen.only:
                 trained(home, row, chosen.minutes and max(0.01, chosen.minutes - (time.time() - began) / 60))
@@ -185,9 +223,9 @@ def main() -> None:
             keep()
         if undrawn and "draw" in chosen.only:
             with served("--ckpt", "shapes") as on:
-                for steps in undrawn:
-                    for index in (index for index in range(PROMPTS) if key(row, steps, index) not in known):
-                        known[key(row, steps, index)] = drawn(on, plan(home, row), steps, index)
+                for at in undrawn:
+                    for index in (index for index in range(PROMPTS) if key(row, *at, index) not in known):
+                        known[key(row, *at, index)] = drawn(on, plan(home, row), *at, index)
                         keep()
     table(known, loss)
 

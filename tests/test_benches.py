@@ -110,7 +110,7 @@ def test_afa_asks_for_every_row_and_takes_the_mean_of_weights(tmp_path, capsys):
     key = "middle_block.1.proj_in.weight"
     assert torch.allclose(merged[key], sum(each[key] for each in several) / 3, atol=1e-3) and not torch.equal(merged[key], several[0][key])
     assert afa.targets(tmp_path, "noise").aggregators.form.mode == "last" and afa.targets(tmp_path, "blocks").aggregators.form.mode == "full"
-    afa.table({afa.key("full", 20, 5, 0): ["tscb", "tsc"], afa.key("full", 20, 2, 0): ["cb", "sb"]}, {"full": [0.1] * 10})
+    afa.table({afa.key("full", 20, 5, 0): "tscb,tsc", afa.key("full", 20, 2, 0): "cb,sb"}, {"full": [0.1] * 10})
     said = capsys.readouterr().out
     assert "| full | 0.1000 | 0.1000, 0.1000, 0.1000 | 50 % (9 to 91); 100, 50 | - | - |" in said
     assert "| full | - | 0 % (0 to 66); 50, 50, 100 | - | 50 % (9 to 91); 100, 100, 50 | - |" in said

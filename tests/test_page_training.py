@@ -14,7 +14,7 @@ from tests.test_editor import axe_finds
 from tests.test_page import OF_THE_WEBUI
 from tests.test_page_models import brought_back, drawn_and_judged
 
-STEPS = 150 if os.environ.get("MIXDIFF_WEBUI_URL") else 100         # there, a minute and more
+STEPS = 150 if os.environ.get("MIXDIFF_WEBUI_URL") else 60         # there, a minute and more
 NOTE = ".mixdiff-training .mixdiff-note"
 
 

@@ -10,9 +10,9 @@ from minihost.client import Host
 
 
 def draw(on: Host, prompt: str, seed: int, plan: dict | None = None, width: int = 128, height: int = 128, which: int = 0,
-         **settings: object) -> np.ndarray:
+         cfg_scale: float = 5, **settings: object) -> np.ndarray:
     """(height, width, 3) uint8 of the job's pictures this one; the program ends with the host's sentence where it refuses the job."""
-    answer = on.txt2img(plan, prompt=prompt, seed=seed, width=width, height=height, steps=20, cfg_scale=5, sampler_name="Euler",
+    answer = on.txt2img(plan, prompt=prompt, seed=seed, width=width, height=height, steps=20, cfg_scale=cfg_scale, sampler_name="Euler",
                         override_settings=settings)
     if answer.status != 200:
         raise SystemExit(f"the embedded host refused the job: {answer.error}")
