@@ -111,9 +111,10 @@ class MixdiffTraining {
         if (fresh) this.list.replaceChildren(...MixdiffPage.select(trainings.map((name) => [name, name])).children);
         this.list.hidden = trainings.length < 1;
         for (const part of [this.bar, this.curves, this.sheet, this.left, this.said.parentElement]) part.hidden = !training;
-        const state = training?.state, running = state === "running";
+        const state = training?.state, running = state === "running", pressed = document.activeElement;
         for (const [name, seen] of Object.entries({pause: running && !training.ends, stop: running && !training.ends, now: running,
             resume: training && !running && state !== "finished", remove: training && !running, use: training?.plan})) this.buttons[name].hidden = !seen;
+        if (pressed.hidden && Object.values(this.buttons).includes(pressed)) this.list.focus();         // the keyboard stays where it was
         if (!training) {
             this.say("Nothing has been trained here yet. Fill in the form and press Train; it goes on when this page is closed.");
             return;

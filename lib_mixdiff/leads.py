@@ -40,11 +40,11 @@ class Leads:
         def seen(block: str, maps: Tensor) -> None:
             if block not in shown:
                 return
-            for i, index in enumerate(order):
-                key = block, models[index]
+            for model in dict.fromkeys(models):         # one that is there twice leads with both shares
+                key, places = (block, model), [i for i, index in enumerate(order) if models[index] == model]
                 if key not in self.names:
                     self.names.append(key)
-                for row, each in zip(self._rows, maps[:, i]):
+                for row, each in zip(self._rows, maps[:, places].sum(1)):
                     self.looks.see(row.image, self.names.index(key), row.crop, each)
 
         return seen

@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 from lib_mixdiff.aggregator import STATES, Aggregators, Form, NoAggregator, form_of, read
+from lib_mixdiff.boxes import Box
 from lib_mixdiff.ensemble import Ensemble, as_it_is, form_for, of_network
+from lib_mixdiff.leads import Leads
 from lib_mixdiff.lora import Both, Deltas, LowRank
+from lib_mixdiff.paint import Row
 from lib_mixdiff.parts import Parts, of_model
 from lib_mixdiff.residency import Residency, Transfers
 from lib_mixdiff.saliency import Saliency
@@ -308,3 +311,13 @@ def test_the_salient_model_has_the_pixel():
     assert shares[0, ..., :3].min() == 1 and shares[1, ..., 6:].min() == 1
     rule.unit = 1e-9                            # the softmax of nothing is flat everywhere
     assert rule.shares([left, flat + torch.rand_like(flat)]).sum() == 64
+
+
+def test_a_model_that_is_named_twice_leads_with_both_its_shares():
+    leads, row = Leads(2, 2), Row(None, Box(0, 0, 2, 2))
+    seen = leads.watching(["a", "b", "a"], [2, 1, 0], ["out"])
+    with leads.over([row]):
+        seen("out", torch.tensor([0.2, 0.3, 0.5]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2))
+    leads.looks.finish()
+    shares = {leads.names[number]: maps[0].mean().item() for (_, number), maps in leads.looks.maps.items()}
+    assert shares == pytest.approx({("out", "a"): 0.7, ("out", "b"): 0.3})

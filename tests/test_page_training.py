@@ -85,6 +85,7 @@ def test_from_a_folder_to_a_picture_and_back(page, browser, tmp_path):
     says(page, "step ", f" of {STEPS}", "left")
     press(page, "Ends after the step at hand and frees")
     says(page, "Paused")
+    assert page.evaluate("document.activeElement.matches('.mixdiff-training select')"), "the button that was pressed is gone"
     opened(page, browser.host.url)
     chosen(page)
     says(page, "Paused", f" of {STEPS}")

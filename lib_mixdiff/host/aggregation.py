@@ -1,6 +1,7 @@
 """AFA's aggregator files, which lie in the WebUI's folder models/AFA."""
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def refuse_aggregation(asked: Aggregation, infos: list[Any]) -> None:
         raise PlanError("mode", asked.mode, f"use {form.mode}", f"{asked.aggregator} was trained for {form.mode}, not for {{value}}")
     if len(form.models) != len(asked.models):
         raise _other(asked, form, f"for {len(form.models)} models, not for {len(asked.models)}")
-    if all(info.sha256 for info in infos):
-        _order(asked, form, [info.sha256 for info in infos])
+    if all(known := [_known(info) for info in infos]):
+        _order(asked, form, known)
 
 
 def aggregators(asked: Aggregation, infos: list[Any], network: Any) -> tuple[Aggregators, list[int]]:
@@ -88,13 +89,19 @@ def _order(asked: Aggregation, form: Form, given: list[str]) -> list[int]:
 
 
 def sha256(info: Any) -> str:
-    """Of the checkpoint's file, which the host reckons once; PlanError where it is told not to."""
-    if info.sha256 is None:
+    """Of the checkpoint's file as it is now, which the host reckons once; PlanError where it is told not to."""
+    if _known(info) is None:
         info.calculate_shorthash()
-    if info.sha256 is None:
+    if (digest := _known(info)) is None:
         raise PlanError("models", info.title, "start the WebUI without --no-hashing, or use mode blocks",
                         "the hash of {value} is not known, by which an aggregator knows its models")
-    return info.sha256
+    return digest
+
+
+def _known(info: Any) -> str | None:
+    """What the host has reckoned of the file, unless that has changed since."""
+    hashes = sys.modules.get("modules.hashes")
+    return info.sha256 if hashes is None else hashes.sha256_from_cache(info.filename, f"checkpoint/{info.name}")
 
 
 def _form(asked: Aggregation) -> Form:

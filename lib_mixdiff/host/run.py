@@ -4,7 +4,8 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from random import randrange
-from typing import Any
+from typing import Any, ClassVar
+from weakref import ref
 
 from modules import shared
 from torch import Tensor
@@ -45,6 +46,8 @@ def asked(args: tuple) -> object:
 class Run:
     """Hangs on the job (`p._mixdiff`) while one batch is sampled."""
 
+    begun: ClassVar[list[ref]] = []         # the last job: of one that fails after its sampling no hook tells
+
     def __init__(self, wanted: object, settled: bool) -> None:
         """`settled`: as `write` has left it; otherwise as it was asked for."""
         self.wanted, self.settled = wanted, settled
@@ -60,6 +63,10 @@ class Run:
         """For `process`: a VAE that reads pictures of any size, the plan's canvas as the job's, and under the pictures the plan, random
         seeds settled and images kept by their hash, which is the one that runs. Cannot fail: what is wrong with the plan is raised when
         sampling starts."""
+        for last in cls.begun:
+            if (job := last()) is not None:
+                forget(job)
+        cls.begun[:] = [ref(p)]
         p._mixdiff_looks = []
         for key in (INFOTEXT, CALLS):           # of the last cell of an XYZ plot, whose jobs share this
             p.extra_generation_params.pop(key, None)
@@ -90,7 +97,7 @@ class Run:
             if cls.of(p) is not run:        # the batch was begun anew
                 return
             del p._mixdiff
-            if p.iteration + 1 >= p.n_iter or shared.state.interrupted:
+            if p.iteration + 1 >= p.n_iter or shared.state.interrupted:      # its pictures are decoded with the room
                 forget(p)
             if not run.entered and not shared.state.interrupted and not Plan.from_dict(wanted).is_neutral:
                 raise PlanError("job", type(p).__name__, "use it without mixdiff, or mixdiff without it",
@@ -106,7 +113,9 @@ class Run:
 
     @classmethod
     def show(cls, p: Job, processed: Any) -> None:
-        """For `postprocess`: pictures of where painted words look, each under the text of the picture that it is about."""
+        """For `postprocess`: pictures of where painted words look, each under the text of the picture that it is about. A job that was
+        stopped between two batches ends here."""
+        forget(p)
         texts = list(processed.infotexts) or [processed.info]           # none of a job that was stopped before its first picture
         for index, picture in getattr(p, "_mixdiff_looks", ()):
             processed.images.append(picture)

@@ -126,36 +126,35 @@ class Training:
 
     def start(self) -> None:
         """Begins, or goes on."""
-        self.word, self.killed, self.began, Training.live = GO, False, time.time(), self
+        self.word, self.killed, self.began = GO, False, time.time()
         self.problems.pop(self.name, None)
+        for kind in ("state.json", "said.txt"):         # without a state it is interrupted, should the host end
+            self._file(kind).unlink(missing_ok=True)
+        self.process = subprocess.Popen(**command_for("--turns", self._file("yaml")), stdin=subprocess.PIPE)
+        Training.live = self
         try:
-            for kind in ("state.json", "said.txt"):         # without a state it is interrupted, should the host end
-                self._file(kind).unlink(missing_ok=True)
-            self.process = subprocess.Popen(**command_for("--turns", self._file("yaml")), stdin=subprocess.PIPE)
+            Thread(target=self._give_turns, daemon=True, name=f"mixdiff turns of {self.name}").start()
             Thread(target=self._run, daemon=True, name=f"mixdiff training {self.name}").start()
         except BaseException:
+            self._turns.put(False)
+            self.process.kill()
             Training.live = None
             raise
 
     def end(self, word: str, now: bool) -> None:
         with self._telling:
-            if now:
-                self.killed = True
-                self.process.kill()
-            elif self.word != GO:
+            if self.word != GO and not now:
                 raise refusal(409, "name", self.name, "wait, or end it now", "{value} is ending already")
-            self.word = word
+            self.word, self.killed = word, now
+            if now:
+                self.process.kill()
             if self.waits and not now:      # while a picture is drawn; else with its next turn
                 self._tell()
 
     def _run(self) -> None:
         """Listens to the end, while another thread gives turns: that one may have to wait for a long picture."""
-        Thread(target=self._give_turns, daemon=True, name=f"mixdiff turns of {self.name}").start()
         try:
             self._listen()
-        except OSError as error:
-            self.problems[self.name] = (f"{self.home} cannot be written ({error.strerror}); look whether it is there, and whether its "
-                                        "disk is full.")
         finally:
             self._turns.put(False)
             try:
@@ -167,14 +166,24 @@ class Training:
             _list_models()
 
     def _listen(self) -> None:
-        """Keeps what it says, and hears where it is ready, and each turn over."""
-        with self._file("said.txt").open("a", encoding="utf-8") as said:
-            for line in self.process.stdout:
-                if line.rstrip("\n") == OVER:
-                    self._turns.put(True)
-                elif line.strip():
-                    said.write(line)
-                    said.flush()
+        """Keeps what it says, and hears where it is ready, and each turn over. Where nothing can be kept any more, to the end of the
+        turn at hand."""
+        for line in self.process.stdout:
+            over = line.rstrip("\n") == OVER
+            if over and self.name not in self.problems:
+                self._turns.put(True)
+            elif over:
+                return
+            elif line.strip():
+                self._keep(line)
+
+    def _keep(self, line: str) -> None:
+        try:
+            with self._file("said.txt").open("a", encoding="utf-8") as said:
+                said.write(line)
+        except OSError as error:
+            self.problems[self.name] = (f"{self.home} cannot be written ({error.strerror}); look whether it is there, and whether its "
+                                        "disk is full.")
 
     def _give_turns(self) -> None:
         """To its end. A job that came during a turn is next."""
@@ -207,12 +216,12 @@ class Training:
             self.process.kill()
             code = self.process.wait()
         if code < 0 and not self.killed:
-            with suppress(OSError), self._file("said.txt").open("a", encoding="utf-8") as said:
-                said.write(f"it was ended by signal {-code}" + (", as a system without memory left does" if code == -9 else "")
-                           + "; it goes on from its last snapshot.\n")
+            self._keep(f"it was ended by signal {-code}" + (", as a system without memory left does" if code == -9 else "")
+                       + "; it goes on from its last snapshot.\n")
         with suppress(OSError, ValueError):         # its folder is gone
             done = (self.log or [{"step": 0}])[-1]["step"] >= self.config["steps"]
-            state = ENDED[self.word] if self.killed else FAILED if code else FINISHED if done else ENDED.get(self.word, STOPPED)
+            told = ENDED.get(self.word, STOPPED)
+            state = told if self.killed else FAILED if code else FINISHED if done else told
             write_text(self._file("state.json"), json.dumps({"state": state}))
 
 

@@ -14,7 +14,7 @@ from minihost.shapes import world
 MODELS = ["shapes-a", "shapes-b", "shapes-c"]
 AVERAGED = {"model": {"afa": {"models": MODELS, "mode": "noise"}}}
 ENSEMBLE = {"model": {"afa": {"models": MODELS, "aggregator": "shapes-abc"}}}
-GUIDANCE = 2        # an ensemble that knows all the words needs little
+GUIDANCE = 2        # where AFA is at its best (bench.afa)
 PLANS = {**{name: {"model": name} for name in MODELS}, "Averaged": AVERAGED, "AFA": ENSEMBLE}
 
 
@@ -26,7 +26,7 @@ def ensemble(on: Host) -> Section:
     about = """Three specialists: <code>shapes-a</code> has forgotten the words of colours, <code>shapes-b</code> those of shapes,
 <code>shapes-c</code> those of backgrounds. <em>Averaged</em> is the mean of their predictions; in <em>AFA</em> a small network that was
 trained on 30,000 samples says for every block, place and step which of them to follow. Three networks' time for each step, and a few
-per cent. All at a CFG scale of 2: an ensemble that knows all the words needs little. Every row of the paper's tables, and what more
+per cent. All at a CFG scale of 2, AFA's best. Every row of the paper's tables, and what more
 guidance does: <code>python -m bench.afa</code>."""
     rows, hits = [], {title: [] for title in PLANS}
     for index in range(PROMPTS):

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,23 @@ def test_what_cannot_be_had_is_refused_by_name(pair, afa, change, words):
     answer = pair.txt2img({"model": {"afa": {**afa("full", "", NAME)["afa"], **change}}})
     assert answer.status == 422 and all(word in answer.error for word in words), answer.error
     assert pair.txt2img().body["images"] == plain
+
+
+def test_a_checkpoint_that_was_replaced_is_another_one(pair, afa):
+    """By its file as it is now, not as it was when the host last looked."""
+    if "MIXDIFF_WEBUI_URL" not in os.environ:
+        pytest.skip("the embedded host reckons hashes when it lists its checkpoints")
+    plan = {"model": afa("full", "", NAME)}
+    assert pair.txt2img(plan).status == 200
+    file = afa.loaded.with_name(f"{NAME}.safetensors")
+    whole = file.read_bytes()
+    try:
+        file.write_bytes(file.with_name(f"{UNET_ONLY}.safetensors").read_bytes())
+        answer = pair.txt2img(plan)
+        assert answer.status == 422 and "was another file" in answer.error, answer.error
+    finally:
+        file.write_bytes(whole)
+    assert pair.txt2img(plan).status == 200
 
 
 def test_files_that_are_damaged_are_named(pair, afa):

@@ -182,7 +182,7 @@ def test_with_little_room_it_is_the_same(pair, room):
 
 
 @pytest.mark.parametrize("fields, fault", [({"n_iter": 2}, None), ({"enable_hr": True, "hr_upscaler": "Latent", "denoising_strength": 0.6}, None),
-                                           ({"n_iter": 2}, "error"), ({"n_iter": 2}, "interrupt")])
+                                           ({"n_iter": 2}, "error"), ({"n_iter": 2}, "interrupt"), ({"n_iter": 2}, "stop")])
 def test_nothing_of_them_is_held_after_the_job(pair, fields, fault):
     probe = {"measure": "WeightSet", **({"fault": {"at": "network", "kind": fault, "call": 2}} if fault else {})}
     answer = pair.txt2img(stack(0, 0.5), probe=probe, steps=4, **fields)

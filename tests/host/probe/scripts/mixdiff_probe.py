@@ -32,6 +32,8 @@ def raised(kind):
         raise RecursionError("probe")
     if kind in ("interrupt", "skip"):
         getattr(shared.state, kind)()
+    if kind == "stop":      # after the batch, as the page's Interrupt button does
+        shared.state.stopping_generation = True
 
 
 class once:
