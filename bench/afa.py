@@ -154,14 +154,18 @@ def marks(found: Detection, wanted: world.Scene) -> str:
 
 
 def table(known: dict[str, str], loss: dict[str, list[float]]) -> None:
+    def shown(row: str, steps: int, cfg_scale: float, wanted: str) -> np.ndarray:
+        """Which pictures (prompts, seeds) have all that is wanted, of the prompts that are drawn."""
+        told = [known[at].split(",") for index in range(PROMPTS) if (at := key(row, steps, cfg_scale, index)) in known]
+        return np.array([[set(wanted) <= set(mark) for mark in some] for some in told])
+
     def share(row: str, steps: int, cfg_scale: float, wanted: str) -> str:
         """Of the row's pictures that have all that is wanted; with its interval where that is a whole picture."""
-        told = [known[at] for index in range(PROMPTS) if (at := key(row, steps, cfg_scale, index)) in known]
-        each = [set(wanted) <= set(mark) for some in told for mark in some.split(",")]
-        if not each:
+        each = shown(row, steps, cfg_scale, wanted).flatten()
+        if not each.size:
             return "-"
-        low, high = wilson(sum(each), len(each))
-        return f"{100 * np.mean(each):.0f}" + (f" % ({100 * low:.0f} to {100 * high:.0f})" if wanted == "tb" else "")
+        low, high = wilson(int(each.sum()), each.size)
+        return f"{100 * each.mean():.0f}" + (f" % ({100 * low:.0f} to {100 * high:.0f})" if wanted == "tb" else "")
 
     def right(row: str, steps: int) -> str:
         parts = [share(row, steps, CFG_SCALE, wanted) for wanted in ("tb", "t", "b")]
@@ -180,16 +184,13 @@ def table(known: dict[str, str], loss: dict[str, list[float]]) -> None:
         cells = [[share(row, 20, each, wanted) for wanted in ("tb", "s", "c", "b")] for each in GUIDANCES]
         print(f"| {row} | {' | '.join('-' if cell[0] == '-' else '{}; {}, {}, {}'.format(*cell) for cell in cells)} |")
 
-    def rate(row: str, cfg_scale: float) -> np.ndarray:
-        """Of each prompt the share of right pictures."""
-        return np.array([np.mean([{"t", "b"} <= set(mark) for mark in known[key(row, 20, cfg_scale, index)].split(",")])
-                         for index in range(PROMPTS)])
-
-    print(f"\n| right pictures of full less those of | {' | '.join(heads)} |\n|{'---|' * (1 + len(heads))}")
-    for row in AVERAGES:
-        there = [all(key(each, 20, cfg_scale, PROMPTS - 1) in known for each in ("full", row)) for cfg_scale in GUIDANCES]
-        cells = [interval(mean, rate("full", each) - rate(row, each)) if both else "-" for each, both in zip(GUIDANCES, there)]
-        print(f"| {row} | {' | '.join(cells)} |")
+    print(f"\n| right pictures of full less those of | {' | '.join(heads)} | each at its best |\n|{'---|' * (2 + len(heads))}")
+    rates = {row: [shown(row, 20, each, "tb").mean(-1) for each in GUIDANCES] for row in ("full", *AVERAGES)
+             if all(len(shown(row, 20, each, "tb")) == PROMPTS for each in GUIDANCES)}
+    for row in AVERAGES if "full" in rates else ():
+        if row in rates:
+            pairs = [*zip(rates["full"], rates[row]), [max(each, key=np.mean) for each in (rates["full"], rates[row])]]
+            print(f"| {row} | {' | '.join(interval(mean, ours - theirs) for ours, theirs in pairs)} |")
 
 
 def main() -> None:

@@ -37,14 +37,16 @@ class Leads:
         count = min(self.blocks or len(blocks), len(blocks))
         shown = {blocks[round(i * (len(blocks) - 1) / max(1, count - 1))] for i in range(count)}
 
+        places = {model: [i for i, index in enumerate(order) if models[index] == model] for model in models}    # one may be there twice
+
         def seen(block: str, maps: Tensor) -> None:
             if block not in shown:
                 return
-            for model in dict.fromkeys(models):         # one that is there twice leads with both shares
-                key, places = (block, model), [i for i, index in enumerate(order) if models[index] == model]
+            for model, its in places.items():
+                key = block, model
                 if key not in self.names:
                     self.names.append(key)
-                for row, each in zip(self._rows, maps[:, places].sum(1)):
+                for row, each in zip(self._rows, maps[:, its].sum(1)):
                     self.looks.see(row.image, self.names.index(key), row.crop, each)
 
         return seen

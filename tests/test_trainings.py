@@ -104,6 +104,44 @@ def test_a_hanging_turn_is_ended_and_the_queue_is_free(start):
     queue_lock.release()
 
 
+def test_where_nothing_can_be_kept_its_turn_is_over_before_the_queue_is_free(start):
+    from modules.call_queue import queue_lock
+    training = start("over(); log(step=1, loss=1.0); time.sleep(1); print('a line', flush=True); time.sleep(1); log(step=2, loss=1.0); over()")
+    told(training)
+    (training.folder() / "one" / "one.said.txt").mkdir()        # as a disk that is full
+    end = time.monotonic() + 20
+    while "one" not in training.Training.problems:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert not queue_lock.acquire(timeout=0.2), "its turn lasts"
+    found = ended(training)
+    assert found["step"] == 2 and "cannot be written" in found["said"][-1] and queue_lock.acquire(timeout=5)
+    queue_lock.release()
+    training.Training.problems.clear()
+
+
+def test_one_that_is_ended_at_once_is_known_to_be_however_slow_the_one_is_who_ends_it(start, monkeypatch):
+    training = start("over(); log(step=1, loss=1.0); time.sleep(1000)")
+    told(training)
+    process = training.Training.live.process
+    kill = process.kill
+    monkeypatch.setattr(process, "kill", lambda: (kill(), time.sleep(0.5)))
+    training.end("one", "pause", now=True)
+    assert ended(training)["state"] == "paused"
+
+
+def test_without_a_thread_to_spare_it_is_not_begun(start, monkeypatch):
+    from lib_mixdiff.host import training
+    def none_left(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            start(STEPS)
+    assert training.Training.live is None and ended(start(STEPS))["state"] == "finished"
+
+
 def test_it_pauses_while_a_picture_is_drawn(start):
     from modules.call_queue import queue_lock
     training = start(STEPS.replace("step < 5", "step < 1000"))
